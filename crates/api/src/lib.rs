@@ -1,0 +1,1 @@
+//! FCM's HTTP APIs.

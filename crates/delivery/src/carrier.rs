@@ -1,0 +1,45 @@
+//! The last hop. The only inversion of the house: `delivery` says what a carrier must do, the
+//! listeners do it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_message::{Message, MessageId, Priority, Recipient, Timestamp};
+
+/// One message for one registration.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Also the persistent id: the same delivery always carries the same one.
+    pub id: MessageId,
+    pub recipient: Arc<Recipient>,
+    pub message: Arc<Message>,
+    pub priority: Priority,
+    pub collapse_key: Option<String>,
+    /// As the sender gave it; `expires` is what counts. Zero: now or never, not stored.
+    pub ttl: Duration,
+    pub expires: Timestamp,
+}
+
+impl Delivery {
+    /// When the message was accepted.
+    pub fn accepted(&self) -> Timestamp {
+        Timestamp::from_micros(self.id.micros)
+    }
+}
+
+/// What became of handing a delivery to a carrier. Whatever it is, a stored delivery stays in the
+/// inbox until it is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handoff {
+    /// On its way to the device.
+    Accepted,
+    /// The destination takes no more for now; it reads its inbox again when it does.
+    Busy,
+    /// Not connected; it reads its inbox when it connects.
+    Offline,
+}
+
+/// Takes one delivery to one destination.
+pub trait Carrier: Send + Sync + 'static {
+    fn push(&self, delivery: Arc<Delivery>) -> Handoff;
+}

@@ -1,0 +1,1 @@
+//! The TLS listener that devices stay connected to.

@@ -1,0 +1,22 @@
+//! What a push message is: targets, limits, priorities, rejections.
+//!
+//! Pure values: no I/O, no async, no clock, no serialisation. Everything else in Cresset speaks
+//! in the words of this crate; where FCM names a thing on the wire, its word is used.
+
+mod ids;
+pub mod limits;
+mod message;
+mod registration;
+mod rejection;
+mod time;
+mod value;
+
+pub use ids::{AppId, DeviceId, Fid, IdError, MessageId, ProjectId, ProjectNumber, RegistrationId};
+pub use message::{
+    AndroidConfig, AndroidNotification, ApnsConfig, Color, FcmOptions, LightSettings, Message, Notification,
+    NotificationPriority, Priority, Proxy, Target, Visibility, WebpushConfig, WebpushFcmOptions,
+};
+pub use registration::{Layout, Platform, Recipient, WebKeys};
+pub use rejection::{FieldViolation, Rejection};
+pub use time::Timestamp;
+pub use value::{Struct, Value};

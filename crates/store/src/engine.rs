@@ -1,0 +1,161 @@
+//! The seam: what every engine must do. One contract suite (`tests/contract.rs`) holds them all to it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cresset_message::Timestamp;
+
+/// The closed list of tables. Order and names are part of the data format: append only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    Projects,
+    Registrations,
+    Fids,
+    Devices,
+    DeviceRegistrations,
+    Inbox,
+    Counters,
+}
+
+impl Table {
+    pub const ALL: [Self; 7] = [
+        Self::Projects,
+        Self::Registrations,
+        Self::Fids,
+        Self::Devices,
+        Self::DeviceRegistrations,
+        Self::Inbox,
+        Self::Counters,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Projects => "projects",
+            Self::Registrations => "registrations",
+            Self::Fids => "fids",
+            Self::Devices => "devices",
+            Self::DeviceRegistrations => "device_registrations",
+            Self::Inbox => "inbox",
+            Self::Counters => "counters",
+        }
+    }
+}
+
+/// Where a row stands. A partition is at most 255 bytes, a sort key at most 1,024.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RowKey {
+    pub table: Table,
+    pub partition: Bytes,
+    pub sort: Bytes,
+}
+
+impl RowKey {
+    pub fn new(table: Table, partition: impl Into<Bytes>, sort: impl Into<Bytes>) -> Self {
+        Self { table, partition: partition.into(), sort: sort.into() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Op {
+    Put { key: RowKey, value: Bytes, expires: Option<Timestamp> },
+    Delete { key: RowKey },
+}
+
+/// What must hold of one row for a batch to be written: compare-and-set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub key: RowKey,
+    /// The value the row must have; `None`: it must not exist.
+    pub expected: Option<Bytes>,
+}
+
+/// Rows written together. Those of one partition appear at once or not at all; across partitions
+/// all of them appear in the end, so they must be safe to write again. A condition guards the
+/// whole batch, and must be on the partition of its first row.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Batch {
+    pub ops: Vec<Op>,
+    pub condition: Option<Condition>,
+}
+
+impl Batch {
+    pub fn put(&mut self, key: RowKey, value: impl Into<Bytes>, expires: Option<Timestamp>) {
+        self.ops.push(Op::Put { key, value: value.into(), expires });
+    }
+
+    pub fn delete(&mut self, key: RowKey) {
+        self.ops.push(Op::Delete { key });
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    pub sort: Bytes,
+    pub value: Bytes,
+    pub expires: Option<Timestamp>,
+}
+
+/// A page of a scan. `next` is where to go on; `None` at the end of the partition.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Page {
+    pub rows: Vec<Row>,
+    pub next: Option<Bytes>,
+}
+
+/// What one step of the slow walk over a table found: rows dropped because they had expired, and
+/// where the next step begins (`None`: the table's end was reached).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Swept {
+    pub examined: usize,
+    pub dropped: usize,
+    pub next: Option<Bytes>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Nothing was written; try again later. Met when the disk is full: service resumes by itself
+    /// when there is room again.
+    #[error("the store cannot write now: {0}")]
+    Unavailable(String),
+    /// More writes wait than the store admits; nothing of this one was written.
+    #[error("the store is overloaded")]
+    Overloaded,
+    /// The store is closed, or closing.
+    #[error("the store is closed")]
+    Closed,
+    /// A row cannot be read as what it should be, or the engine failed.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// An engine. `now` decides which rows have expired: an expired row does not exist, for any method.
+pub trait Engine: Send + Sync + 'static {
+    fn get<'a>(&'a self, key: &'a RowKey, now: Timestamp) -> Pending<'a, Option<Row>>;
+
+    /// Rows of one partition in the order of their sort keys, from `from` (inclusive), at most `limit`.
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        partition: &'a [u8],
+        from: &'a [u8],
+        limit: usize,
+        now: Timestamp,
+    ) -> Pending<'a, Page>;
+
+    /// Resolves when the batch is durable (`true`), or its condition did not hold (`false`).
+    fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool>;
+
+    /// One step of the slow walk that drops expired rows: examines at most `limit` rows from `from`
+    /// (a cursor of the last step; empty at the start).
+    fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept>;
+
+    /// Waits for what was written, refuses what comes after.
+    fn close(&self) -> Pending<'_, ()>;
+}
+
+/// The engine everyone shares.
+pub type Store = Arc<dyn Engine>;

@@ -1,0 +1,12 @@
+//! Partitions of ordered rows behind one trait, with typed tables on top.
+//!
+//! The seam is low and shaped like the engines that scale: a row is
+//! `(table, partition, sort) -> value`, with an optional expiry. Nothing above it may assume
+//! secondary indexes, joins, or transactions across partitions.
+
+pub mod embedded;
+mod engine;
+pub mod memory;
+pub mod tables;
+
+pub use engine::{Batch, Condition, Engine, Op, Page, Pending, Row, RowKey, Store, StoreError, Swept, Table};

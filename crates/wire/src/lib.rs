@@ -1,0 +1,9 @@
+//! The formats others fixed. Pure: bytes in, values out, and back; no I/O, no async, no clock.
+
+pub mod checkin;
+pub mod http2;
+pub mod mcs;
+pub mod payload;
+pub mod token;
+pub mod v1;
+pub mod webpush;
