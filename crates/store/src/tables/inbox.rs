@@ -1,0 +1,44 @@
+//! inbox: the durable queue of deliveries of one destination, in the order of acceptance.
+
+use cresset_message::{DeviceId, MessageId};
+
+use super::registrations::RegistrationRef;
+use crate::{RowKey, StoreError, Table};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct InboxRecord {
+    #[prost(message, optional, tag = "1")]
+    pub registration: Option<RegistrationRef>,
+    #[prost(string, optional, tag = "2")]
+    pub collapse_key: Option<String>,
+    #[prost(bool, tag = "3")]
+    pub high_priority: bool,
+    /// As the sender gave it; devices are told the original.
+    #[prost(uint32, tag = "4")]
+    pub ttl_seconds: u32,
+    /// The message itself (`tables::message`), as a single send holds its only copy.
+    #[prost(bytes = "vec", tag = "5")]
+    pub message: Vec<u8>,
+}
+
+pub fn key(device: DeviceId, id: MessageId) -> RowKey {
+    RowKey::new(Table::Inbox, super::devices::partition(device), id.to_bytes().to_vec())
+}
+
+/// The id in a sort key.
+pub fn id_of(sort: &[u8]) -> Result<MessageId, StoreError> {
+    let bytes = sort
+        .try_into()
+        .map_err(|_| StoreError::Damaged("a row of inbox has a key of another length".into()))?;
+    Ok(MessageId::from_bytes(bytes))
+}
+
+impl InboxRecord {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        super::encode(self)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        super::decode("inbox", bytes)
+    }
+}

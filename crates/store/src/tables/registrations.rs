@@ -1,0 +1,105 @@
+//! registrations: partition (project, bucket), sort slot. A slot is never used twice.
+
+use bytes::Bytes;
+use cresset_message::{ProjectNumber, RegistrationId};
+
+use crate::{RowKey, StoreError, Table};
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RegistrationRecord {
+    /// What stands before the colon of its token: FID or instance id.
+    #[prost(string, tag = "1")]
+    pub prefix: String,
+    /// 1 Android, 2 Apple, 3 web.
+    #[prost(uint32, tag = "2")]
+    pub platform: u32,
+    #[prost(string, tag = "3")]
+    pub app_id: String,
+    #[prost(string, tag = "4")]
+    pub fid: String,
+    #[prost(uint64, tag = "5")]
+    pub created_millis: u64,
+    /// How its messages reach it.
+    #[prost(message, optional, tag = "6")]
+    pub device: Option<DeviceTransport>,
+    #[prost(message, optional, tag = "7")]
+    pub web: Option<WebTransport>,
+}
+
+/// Registered by register3: over the connection of a device.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DeviceTransport {
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// The form values, byte for byte: clients compare them (`protocol/payload-layout.md` §2).
+    #[prost(string, tag = "2")]
+    pub app: String,
+    #[prost(string, tag = "3")]
+    pub subtype: String,
+    #[prost(string, tag = "4")]
+    pub sender: String,
+    #[prost(string, tag = "5")]
+    pub scope: String,
+}
+
+/// Registered by the FCM registrations API: over a Web Push endpoint.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WebTransport {
+    #[prost(string, tag = "1")]
+    pub endpoint: String,
+    #[prost(bytes = "vec", tag = "2")]
+    pub p256dh: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub auth: Vec<u8>,
+    #[prost(string, tag = "4")]
+    pub application_pub_key: String,
+    /// The subscription below it, when the endpoint is our own.
+    #[prost(message, optional, tag = "5")]
+    pub over: Option<RegistrationRef>,
+    #[prost(string, tag = "6")]
+    pub origin: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RegistrationRef {
+    #[prost(uint64, tag = "1")]
+    pub project: u64,
+    #[prost(uint32, tag = "2")]
+    pub bucket: u32,
+    #[prost(uint32, tag = "3")]
+    pub slot: u32,
+}
+
+impl From<RegistrationId> for RegistrationRef {
+    fn from(id: RegistrationId) -> Self {
+        Self { project: id.project.0, bucket: id.bucket, slot: id.slot.into() }
+    }
+}
+
+impl From<RegistrationRef> for RegistrationId {
+    fn from(r: RegistrationRef) -> Self {
+        Self { project: ProjectNumber(r.project), bucket: r.bucket, slot: r.slot as u16 }
+    }
+}
+
+/// The partition of a bucket.
+pub fn partition(project: ProjectNumber, bucket: u32) -> Bytes {
+    let mut partition = Vec::with_capacity(12);
+    partition.extend_from_slice(&project.0.to_be_bytes());
+    partition.extend_from_slice(&bucket.to_be_bytes());
+    partition.into()
+}
+
+pub fn key(id: RegistrationId) -> RowKey {
+    RowKey::new(Table::Registrations, partition(id.project, id.bucket), id.slot.to_be_bytes().to_vec())
+}
+
+impl RegistrationRecord {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        super::encode(self)
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, StoreError> {
+        super::decode("registrations", bytes)
+    }
+}
