@@ -1,21 +1,76 @@
 //! Who may send, who is this device.
+//!
+//! Projects and their credentials are few and read all the time: they are held in memory, and the
+//! store has the truth. Devices, installations and registrations are many: each question is one or
+//! two point reads.
 
-use cresset_message::{DeviceId, Timestamp};
+mod project;
+mod directory;
+mod jwt;
+mod authorize;
+mod oauth;
+mod checkin;
+mod installations;
+mod slots;
+mod register3;
+mod registrations;
+
+use std::sync::{Arc, RwLock};
+
+use cresset_message::Timestamp;
 use cresset_store::{Store, StoreError};
+use cresset_wire::token::TokenKey;
+
+pub use authorize::{MESSAGING_SCOPES, Sender};
+pub use checkin::{CheckIn, CheckInRefusal, Credentials};
+pub use installations::{Installation, InstallationRefusal};
+pub use oauth::{AccessToken, GrantRequest, OauthError};
+pub use project::{App, CredentialFile, NewApp, Project, ProjectError};
+pub use register3::{Register3, Register3Error, Unregistered};
+pub use registrations::{RegistrationRefusal, Subscription, WebRegistration};
+
+/// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 pub struct Identity {
-    #[expect(dead_code)]
     store: Store,
+    tokens: TokenKey,
+    random: Random,
+    directory: RwLock<Arc<directory::Directory>>,
+    verified_jwts: jwt::Verified,
+    slots: slots::Slots,
 }
 
 impl Identity {
-    /// Whether the pair is one that check-in gave out; also notes that the device was seen.
-    pub async fn authenticate_device(
-        &self,
-        _device: DeviceId,
-        _security_token: u64,
-        _now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        Ok(false)
+    /// Reads the projects; everything else is read when it is asked for.
+    pub async fn open(
+        store: Store,
+        tokens: TokenKey,
+        random: Random,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let directory = directory::Directory::load(&store, now).await?;
+        Ok(Self {
+            store,
+            tokens,
+            random,
+            directory: RwLock::new(Arc::new(directory)),
+            verified_jwts: jwt::Verified::default(),
+            slots: slots::Slots::default(),
+        })
+    }
+
+    fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        (self.random)(&mut bytes);
+        bytes
+    }
+
+    /// Letters, digits, `-` and `_`, as many as asked for.
+    fn random_text(&self, length: usize) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut bytes = vec![0; length];
+        (self.random)(&mut bytes);
+        bytes.into_iter().map(|b| ALPHABET[usize::from(b & 63)] as char).collect()
     }
 }
