@@ -1,4 +1,4 @@
-//! The seam: what every engine must do. One contract suite (`tests/contract.rs`) holds them all to it.
+//! The seam: what every engine must do. One contract suite (`tests/contract`) holds them all to it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -43,7 +43,19 @@ impl Table {
     }
 }
 
-/// Where a row stands. A partition is at most 255 bytes, a sort key at most 1,024.
+/// The longest partition key. Its length is one byte of an embedded row's key.
+pub const MAX_PARTITION: usize = 255;
+
+/// The longest sort key. Together with a partition it stays far below the 65,536 bytes of a key
+/// in fjall and in CQL.
+pub const MAX_SORT: usize = 1_024;
+
+/// What one batch may carry. A fan-out writes one bucket at a time: 65,536 slots, a set of 8 KiB
+/// and at most some thousand rows; everything larger is split by its author.
+pub const MAX_BATCH_OPS: usize = 10_000;
+pub const MAX_BATCH_BYTES: usize = 16 << 20;
+
+/// Where a row stands. A partition is at most [`MAX_PARTITION`] bytes, a sort key at most [`MAX_SORT`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RowKey {
     pub table: Table,
@@ -80,7 +92,73 @@ pub struct Batch {
     pub condition: Option<Condition>,
 }
 
+impl Op {
+    pub fn key(&self) -> &RowKey {
+        match self {
+            Self::Put { key, .. } | Self::Delete { key } => key,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let value = match self {
+            Self::Put { value, .. } => value.len(),
+            Self::Delete { .. } => 0,
+        };
+        self.key().partition.len() + self.key().sort.len() + value
+    }
+}
+
+impl RowKey {
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.partition.len() > MAX_PARTITION {
+            return Err(StoreError::Invalid(format!("a partition key is longer than {MAX_PARTITION} bytes")));
+        }
+        if self.sort.len() > MAX_SORT {
+            return Err(StoreError::Invalid(format!("a sort key is longer than {MAX_SORT} bytes")));
+        }
+        Ok(())
+    }
+}
+
+impl Condition {
+    /// Whether the row that stands there now, if any does, is the expected one.
+    pub(crate) fn holds(&self, current: Option<&[u8]>) -> bool {
+        self.expected.as_deref() == current
+    }
+}
+
 impl Batch {
+    /// Keys and values, which is about what the batch will occupy while it waits and on disk.
+    pub fn bytes(&self) -> usize {
+        self.ops.iter().map(Op::bytes).sum()
+    }
+
+    /// The rules that every engine enforces before it takes a batch.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.ops.len() > MAX_BATCH_OPS {
+            return Err(StoreError::Invalid(format!("a batch has more than {MAX_BATCH_OPS} rows")));
+        }
+        if self.bytes() > MAX_BATCH_BYTES {
+            return Err(StoreError::Invalid(format!("a batch is larger than {MAX_BATCH_BYTES} bytes")));
+        }
+        self.ops.iter().try_for_each(|op| op.key().check())?;
+        self.condition.as_ref().map_or(Ok(()), |condition| self.check_condition(condition))
+    }
+
+    fn check_condition(&self, condition: &Condition) -> Result<(), StoreError> {
+        condition.key.check()?;
+        match self.ops.first().map(Op::key) {
+            Some(first)
+                if first.table != condition.key.table || first.partition != condition.key.partition =>
+            {
+                Err(StoreError::Invalid(
+                    "a condition is not on the partition of its batch's first row".into(),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub fn put(&mut self, key: RowKey, value: impl Into<Bytes>, expires: Option<Timestamp>) {
         self.ops.push(Op::Put { key, value: value.into(), expires });
     }
@@ -115,13 +193,17 @@ pub struct Swept {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Nothing was written; try again later. Met when the disk is full: service resumes by itself
-    /// when there is room again.
+    /// The write is not acknowledged; try again later. Met when the disk is full: service resumes by
+    /// itself when there is room again. Usually nothing was written; after a device error the batch
+    /// may still appear, whole, as after any answer that was lost.
     #[error("the store cannot write now: {0}")]
     Unavailable(String),
     /// More writes wait than the store admits; nothing of this one was written.
     #[error("the store is overloaded")]
     Overloaded,
+    /// The batch breaks a rule of the seam; trying again cannot help. Nothing was written.
+    #[error("the write is not allowed: {0}")]
+    Invalid(String),
     /// The store is closed, or closing.
     #[error("the store is closed")]
     Closed,
@@ -147,10 +229,12 @@ pub trait Engine: Send + Sync + 'static {
     ) -> Pending<'a, Page>;
 
     /// Resolves when the batch is durable (`true`), or its condition did not hold (`false`).
+    /// Dropping the future does not take back a batch that is already on its way.
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool>;
 
     /// One step of the slow walk that drops expired rows: examines at most `limit` rows from `from`
-    /// (a cursor of the last step; empty at the start).
+    /// (a cursor of the last step; empty at the start). A cursor means something only to the engine
+    /// that gave it.
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept>;
 
     /// Waits for what was written, refuses what comes after.

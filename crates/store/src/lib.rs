@@ -4,9 +4,13 @@
 //! `(table, partition, sort) -> value`, with an optional expiry. Nothing above it may assume
 //! secondary indexes, joins, or transactions across partitions.
 
+mod committer;
 pub mod embedded;
 mod engine;
 pub mod memory;
 pub mod tables;
 
-pub use engine::{Batch, Condition, Engine, Op, Page, Pending, Row, RowKey, Store, StoreError, Swept, Table};
+pub use engine::{
+    Batch, Condition, Engine, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_PARTITION, MAX_SORT, Op, Page, Pending,
+    Row, RowKey, Store, StoreError, Swept, Table,
+};

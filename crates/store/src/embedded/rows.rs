@@ -1,0 +1,172 @@
+//! fjall, as this engine uses it: one keyspace per table, `clear()` never.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cresset_message::Timestamp;
+use fjall::compaction::filter::Factory;
+use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable};
+
+use super::expire::{DropExpired, LatestNow};
+use super::keys::{self, Stored};
+use super::{Options, change::Change};
+use crate::{MAX_PARTITION, Page, Row, RowKey, StoreError, Table};
+
+/// Half of fjall's default: seven tables share the memory, and the journal that a start replays is
+/// as long as what the memtables hold. Fixed when a table is created: fjall keeps its options.
+const MEMTABLE_BYTES: u64 = 32 << 20;
+
+/// fjall stops a writer in the middle of its commit, for as long as it takes, at 4 sealed memtables
+/// or 30 runs in level 0 of a table, and never wakes it when the background workers have died of a
+/// full disk. So we stop before: one commit seals at most one memtable of a table.
+const SEALED_MEMTABLES: usize = 2;
+const LEVEL0_RUNS: usize = 28;
+
+/// An open database.
+pub(super) struct Rows {
+    db: Database,
+    tables: [Keyspace; Table::ALL.len()],
+    durability: PersistMode,
+}
+
+impl Rows {
+    pub(super) fn open(path: &Path, options: &Options, latest: &Arc<LatestNow>) -> fjall::Result<Self> {
+        let latest = Arc::clone(latest);
+        let filter = move |_: &str| Some(Arc::new(DropExpired(Arc::clone(&latest))) as Arc<dyn Factory>);
+        let db = Database::builder(path)
+            .cache_size(options.cache_bytes)
+            .with_compaction_filter_factories(Arc::new(filter))
+            .open()?;
+        let table = |table: Table| {
+            db.keyspace(table.name(), || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
+        };
+        let tables = Table::ALL.into_iter().map(table).collect::<fjall::Result<Vec<_>>>()?;
+        let tables = tables.try_into().unwrap_or_else(|_| unreachable!("one keyspace per table"));
+        // fdatasync is enough: it writes whatever metadata is needed to read the data back (the length,
+        // new blocks); what it leaves out is the time stamps, at the price of a journal commit of the
+        // file system.
+        let durability = if options.fsync { PersistMode::SyncData } else { PersistMode::Buffer };
+        Ok(Self { db, tables, durability })
+    }
+
+    fn table(&self, table: Table) -> &Keyspace {
+        &self.tables[table as usize]
+    }
+
+    /// The stored bytes of one row, expired or not.
+    pub(super) fn raw(&self, table: Table, key: &[u8]) -> Result<Option<fjall::Slice>, StoreError> {
+        self.table(table).get(key).map_err(failed)
+    }
+
+    pub(super) fn get(&self, key: &RowKey, now: Timestamp) -> Result<Option<Row>, StoreError> {
+        if key.check().is_err() {
+            return Ok(None); // no row can stand there
+        }
+        let Some(bytes) = self.raw(key.table, &keys::row_key(key))? else { return Ok(None) };
+        let stored = Stored::read(&bytes)?;
+        Ok(stored.is_live(now).then(|| stored.row(key.sort.clone())))
+    }
+
+    /// Reads through a snapshot: a commit becomes visible row by row otherwise, and a batch inside one
+    /// partition must appear at once.
+    pub(super) fn scan(
+        &self,
+        table: Table,
+        partition: &[u8],
+        from: &[u8],
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page, StoreError> {
+        if partition.len() > MAX_PARTITION {
+            return Ok(Page::default());
+        }
+        let start = keys::key_of(partition, from);
+        let end = keys::after_partition(partition);
+        let snapshot = self.db.snapshot();
+        let range = match end {
+            Some(end) => snapshot.range(self.table(table), start..end),
+            None => snapshot.range(self.table(table), start..),
+        };
+        let mut page = Page::default();
+        for guard in range {
+            let (key, bytes) = guard.into_inner().map_err(failed)?;
+            let stored = Stored::read(&bytes)?;
+            if !stored.is_live(now) {
+                continue;
+            }
+            let sort = keys::sort_of(&key)?;
+            if page.rows.len() == limit {
+                page.next = Some(sort);
+                break;
+            }
+            page.rows.push(stored.row(sort));
+        }
+        Ok(page)
+    }
+
+    /// Looks at `limit` rows of a table from a cursor on, for those that have expired.
+    pub(super) fn expired(
+        &self,
+        table: Table,
+        from: &[u8],
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Expired, StoreError> {
+        let mut found = Expired::default();
+        for guard in self.db.snapshot().range(self.table(table), from..) {
+            let (key, bytes) = guard.into_inner().map_err(failed)?;
+            if found.examined == limit {
+                found.next = Some(Bytes::copy_from_slice(&key));
+                break;
+            }
+            found.examined += 1;
+            if !Stored::read(&bytes)?.is_live(now) {
+                found.keys.push(key.to_vec());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether the engine has given up: a failed write, fsync, flush or compaction poisons it for good.
+    pub(super) fn is_broken(&self) -> bool {
+        self.db.persist(PersistMode::Buffer).is_err()
+    }
+
+    /// Whether the background has fallen so far behind that a commit could be stopped inside fjall.
+    pub(super) fn is_behind(&self) -> bool {
+        self.tables.iter().any(|table| {
+            table.sealed_memtable_count() > SEALED_MEMTABLES || table.tree.l0_run_count() > LEVEL0_RUNS
+        })
+    }
+
+    /// Writes the change in key order, all of it or nothing, and returns when it is durable. Nobody
+    /// sees a row of it before.
+    pub(super) fn commit(&self, change: Change<'_>) -> fjall::Result<()> {
+        let mut batch = self.db.batch().durability(Some(self.durability));
+        for ((table, key), value) in change.into_rows() {
+            match value {
+                Some(value) => batch.insert(self.table(table), key, value),
+                None => batch.remove(self.table(table), key),
+            }
+        }
+        batch.commit()
+    }
+
+    /// Everything that was written, on disk: before the folder is given up.
+    pub(super) fn sync(&self) -> fjall::Result<()> {
+        self.db.persist(PersistMode::SyncAll)
+    }
+}
+
+/// What one step of a sweep found.
+#[derive(Debug, Default)]
+pub(super) struct Expired {
+    pub(super) examined: usize,
+    pub(super) keys: Vec<Vec<u8>>,
+    pub(super) next: Option<Bytes>,
+}
+
+fn failed(error: fjall::Error) -> StoreError {
+    StoreError::Damaged(format!("a read failed: {error}"))
+}

@@ -1,0 +1,9 @@
+//! What every engine promises, run for each of them.
+
+mod conditions;
+mod differential;
+mod expiry;
+mod folder;
+mod life;
+mod rows;
+mod support;
