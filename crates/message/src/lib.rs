@@ -19,4 +19,4 @@ pub use message::{
 pub use registration::{Layout, Platform, Recipient, WebKeys};
 pub use rejection::{FieldViolation, Rejection};
 pub use time::Timestamp;
-pub use value::{Struct, Value};
+pub use value::{Struct, Value, last_wins};
