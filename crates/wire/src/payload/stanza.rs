@@ -1,0 +1,163 @@
+//! The envelope: the `DataMessageStanza` of each layout (`protocol/payload-layout.md` §2 and §4).
+
+use std::time::Duration;
+
+use aws_lc_rs::rand::SecureRandom;
+use cresset_message::{Layout, Message, MessageId, Priority, Recipient, WebKeys};
+
+use super::{android, topic_or, web_app};
+use crate::mcs::{AppData, DataMessageStanza};
+use crate::webpush::{KeyPair, WebPushError, aesgcm, random};
+
+/// One message for one registration, as its stanza needs to know it.
+#[derive(Clone, Copy, Debug)]
+pub struct Envelope<'a> {
+    pub id: MessageId,
+    pub message: &'a Message,
+    pub recipient: &'a Recipient,
+    pub priority: Priority,
+    pub collapse_key: Option<&'a str>,
+    /// As the sender gave it.
+    pub ttl: Duration,
+}
+
+/// The stanza without stream fields, which are the connection's. `randomness` makes salt and key
+/// of messages that are sealed.
+pub fn stanza(
+    envelope: &Envelope<'_>,
+    randomness: &dyn SecureRandom,
+) -> Result<DataMessageStanza, WebPushError> {
+    let common = common(envelope);
+    match &envelope.recipient.layout {
+        Layout::Raw { sender } => Ok(DataMessageStanza {
+            from: topic_or(envelope.message, || sender.clone()),
+            app_data: android(envelope.message, envelope.recipient),
+            ..common
+        }),
+        Layout::WebPush { sender, subtype } => Ok(DataMessageStanza {
+            from: sender.clone(),
+            app_data: vec![AppData::new("subtype", subtype)],
+            ..common
+        }),
+        Layout::WebApp { sender, subtype, keys } => {
+            let sealed = seal(envelope, keys, randomness)?;
+            Ok(DataMessageStanza {
+                // Chromium finds its keys by (subtype, from): any other `from` loses the push.
+                from: sender.clone(),
+                app_data: vec![
+                    AppData::new("subtype", subtype),
+                    AppData::new("encryption", sealed.encryption),
+                    AppData::new("crypto-key", sealed.crypto_key),
+                ],
+                raw_data: Some(sealed.body),
+                ..common
+            })
+        }
+    }
+}
+
+fn common(envelope: &Envelope<'_>) -> DataMessageStanza {
+    DataMessageStanza {
+        // Google's has eight upper-case hex digits; nobody reads it.
+        id: Some(format!("{:08X}", envelope.id.unique as u32)),
+        category: envelope.recipient.category.clone(),
+        token: envelope.collapse_key.map(str::to_owned),
+        persistent_id: Some(envelope.id.to_string()),
+        ttl: Some(i32::try_from(envelope.ttl.as_secs()).unwrap_or(i32::MAX)),
+        sent: Some((envelope.id.micros / 1_000) as i64),
+        // Chromium then acknowledges at once (`protocol/mcs.md` §7); others do not look.
+        immediate_ack: (envelope.priority == Priority::High).then_some(true),
+        ..DataMessageStanza::default()
+    }
+}
+
+fn seal(
+    envelope: &Envelope<'_>,
+    keys: &WebKeys,
+    randomness: &dyn SecureRandom,
+) -> Result<aesgcm::Sealed, WebPushError> {
+    let plaintext = web_app(envelope.message, envelope.recipient, envelope.id, envelope.priority);
+    aesgcm::seal(keys, &plaintext, random(randomness)?, &KeyPair::generate(randomness)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rand::SystemRandom;
+    use cresset_message::Target;
+
+    use super::super::samples;
+    use super::*;
+
+    const ID: MessageId = MessageId { micros: 1_711_623_408_410_794, unique: 0x7031_b2e6_f9fd_7ecd };
+
+    fn build(message: &Message, layout: Layout) -> DataMessageStanza {
+        let recipient = samples::recipient(layout);
+        let envelope = Envelope {
+            id: ID,
+            message,
+            recipient: &recipient,
+            priority: Priority::High,
+            collapse_key: Some("score"),
+            ttl: Duration::from_secs(2_419_200),
+        };
+        stanza(&envelope, &SystemRandom::new()).unwrap()
+    }
+
+    fn expected(from: &str) -> DataMessageStanza {
+        DataMessageStanza {
+            id: Some("F9FD7ECD".into()),
+            from: from.into(),
+            category: "com.example.app".into(),
+            token: Some("score".into()),
+            persistent_id: Some("0:1711623408410794%7031b2e6f9fd7ecd".into()),
+            ttl: Some(2_419_200),
+            sent: Some(1_711_623_408_410),
+            immediate_ack: Some(true),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_raw_stanza_says_who_sent_it() {
+        let sender = || Layout::Raw { sender: "745476177629".into() };
+        let app_data = vec![AppData::new("google.c.sender.id", "123456789012")];
+        let mut message = samples::message();
+        assert_eq!(
+            build(&message, sender()),
+            DataMessageStanza { app_data: app_data.clone(), ..expected("745476177629") }
+        );
+        message.target = Target::Topic("news".into());
+        assert_eq!(build(&message, sender()), DataMessageStanza { app_data, ..expected("/topics/news") });
+    }
+
+    #[test]
+    fn a_bare_subscription_gets_an_event_without_data() {
+        let layout = Layout::WebPush { sender: "BDOU".into(), subtype: "wp:https://a.test/#1-V2".into() };
+        let app_data = vec![AppData::new("subtype", "wp:https://a.test/#1-V2")];
+        assert_eq!(build(&samples::message(), layout), DataMessageStanza { app_data, ..expected("BDOU") });
+    }
+
+    #[test]
+    fn a_web_app_opens_what_it_gets() {
+        let pair = KeyPair::generate(&SystemRandom::new()).unwrap();
+        let keys = WebKeys { p256dh: *pair.public(), auth: [9; 16] };
+        let subtype = "wp:receiver.push.com#1".to_owned();
+        let layout = Layout::WebApp { sender: "BDOU".into(), subtype: subtype.clone(), keys };
+        let message = Message {
+            target: Target::Topic("news".into()),
+            data: vec![("k".into(), "v".into())],
+            ..samples::message()
+        };
+        let mut stanza = build(&message, layout);
+        let keys: Vec<_> = stanza.app_data.iter().map(|pair| pair.key.as_str()).collect();
+        assert_eq!(keys, ["subtype", "encryption", "crypto-key"]);
+        assert_eq!(stanza.get("subtype"), Some(subtype.as_str()));
+        let (crypto_key, encryption) = (stanza.get("crypto-key").unwrap(), stanza.get("encryption").unwrap());
+        let body = stanza.raw_data.as_ref().unwrap();
+        let opened = aesgcm::open(&pair, &[9; 16], crypto_key, encryption, body).unwrap();
+        assert!(opened.starts_with(br#"{"from":"/topics/news","#));
+        stanza.raw_data = None;
+        stanza.app_data.clear();
+        assert_eq!(stanza, expected("BDOU"));
+    }
+}
