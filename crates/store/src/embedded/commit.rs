@@ -105,6 +105,8 @@ pub(super) struct Committer {
     pub(super) shared: Arc<Shared>,
     /// `None` while the engine is broken and could not be opened again yet.
     pub(super) rows: Option<Arc<Rows>>,
+    /// The engine was opened without room to settle its journal.
+    pub(super) read_only: bool,
     pub(super) disk: Disk,
     pub(super) options: Options,
     /// Keeps the folder locked until everything is closed.
@@ -117,7 +119,7 @@ impl Committer {
     pub(super) fn run(mut self) {
         while let Some(jobs) = self.next_jobs() {
             let admitted = self.admit(jobs);
-            if admitted.is_empty() && self.rows.is_some() {
+            if admitted.is_empty() && self.is_writable() {
                 continue;
             }
             match self.ready_rows() {
@@ -128,9 +130,13 @@ impl Committer {
         self.finish();
     }
 
-    /// Waits for work; for a broken engine no longer than until the next attempt to open it.
+    /// Waits for work; while the engine takes no writes, no longer than until the next attempt.
     fn next_jobs(&self) -> Option<Vec<Job>> {
-        if self.rows.is_some() { self.shared.queue.take() } else { self.shared.queue.take_within(RETRY) }
+        if self.is_writable() { self.shared.queue.take() } else { self.shared.queue.take_within(RETRY) }
+    }
+
+    fn is_writable(&self) -> bool {
+        self.rows.is_some() && !self.read_only
     }
 
     /// Refuses what there is no room for.
@@ -150,18 +156,30 @@ impl Committer {
 
     /// The engine, fit to take a commit; opened again first if it has given up.
     fn ready_rows(&mut self) -> Option<Arc<Rows>> {
-        while let Some(rows) = &self.rows {
-            if rows.is_broken() {
-                error!("the engine in {} failed, opening it again", self.folder);
-                self.retire();
-            } else if rows.is_behind() {
-                thread::sleep(CATCH_UP);
-            } else {
-                return Some(Arc::clone(rows));
-            }
+        if self.needs_reopening() {
+            self.reopen();
         }
-        self.reopen();
-        self.rows.clone()
+        let rows = self.rows.clone().filter(|_| !self.read_only)?;
+        while !rows.is_broken() {
+            if !rows.is_behind() {
+                return Some(rows);
+            }
+            thread::sleep(CATCH_UP);
+        }
+        None
+    }
+
+    fn needs_reopening(&self) -> bool {
+        match &self.rows {
+            None => true,
+            Some(_) if self.read_only => self.has_room_to_settle(),
+            Some(rows) => rows.is_broken(),
+        }
+    }
+
+    fn has_room_to_settle(&self) -> bool {
+        let needed = journal::room_to_settle(&self.folder.rows());
+        matches!((self.disk.free(), needed), (Ok(free), Ok(needed)) if free > needed)
     }
 
     fn commit(&mut self, rows: &Arc<Rows>, jobs: Vec<Job>) {
@@ -184,13 +202,7 @@ impl Committer {
         staged.into_iter().for_each(|staged| staged.answer(&outcome));
     }
 
-    /// Takes a broken engine away from the readers and closes it, so that it can be opened again.
-    fn retire(&mut self) {
-        self.disk.failed();
-        self.withdraw();
-    }
-
-    /// Drops the engine once the readers who are inside have left.
+    /// Drops the engine once the readers who are inside have left; nobody enters meanwhile.
     fn withdraw(&mut self) {
         drop(self.shared.replace(None));
         if let Some(mut rows) = self.rows.take() {
@@ -201,15 +213,26 @@ impl Committer {
         }
     }
 
+    /// Opens the engine anew, which also removes what failed compactions left on the disk. Without
+    /// room to settle the journal it serves readers only: nothing may be appended to it yet.
     fn reopen(&mut self) {
         let started = Instant::now();
-        let opened = journal::settle(self.folder.path(), &self.folder.rows())
-            .map_err(fjall::Error::from)
-            .and_then(|()| Rows::open(&self.folder.rows(), &self.options, &self.shared.latest));
-        match opened {
+        if self.is_writable() {
+            error!("the engine in {} failed, opening it again", self.folder);
+            self.disk.failed();
+        }
+        self.withdraw();
+        let settled = journal::settle(self.folder.path(), &self.folder.rows());
+        self.read_only = settled.is_err();
+        match Rows::open(&self.folder.rows(), &self.options, &self.shared.latest) {
             Ok(rows) => {
                 let reopened_in_ms = started.elapsed().as_millis() as u64;
-                info!(reopened_in_ms, "the engine in {} is open again", self.folder);
+                info!(
+                    reopened_in_ms,
+                    read_only = self.read_only,
+                    "the engine in {} is open again",
+                    self.folder
+                );
                 let rows = Arc::new(rows);
                 self.shared.replace(Some(Arc::clone(&rows)));
                 self.rows = Some(rows);

@@ -42,6 +42,11 @@ impl Disk {
         Self { path: path.to_owned(), reserve, growth: 1, failed: None }
     }
 
+    pub(super) fn free(&self) -> io::Result<u64> {
+        let volume = statvfs(&self.path)?;
+        Ok(volume.blocks_available().saturating_mul(volume.fragment_size()))
+    }
+
     /// Asks the file system: about a microsecond, once a commit.
     pub(super) fn room(&self) -> io::Result<Room> {
         let volume = statvfs(&self.path)?;

@@ -7,6 +7,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::folder::sync_folder;
@@ -28,6 +29,17 @@ pub(super) fn settle(folder: &Path, rows: &Path) -> io::Result<()> {
         written?;
     }
     sync_folder(rows)
+}
+
+/// What [`settle`] needs on the disk for a while: the larger of the journals in doubt, and some slack.
+pub(super) fn room_to_settle(rows: &Path) -> io::Result<u64> {
+    /// A unit of `st_blocks` (stat(2)), whatever the file system's block size is.
+    const STAT_BLOCK: u64 = 512;
+    let mut largest = 0;
+    for journal in newest_journals(rows)? {
+        largest = largest.max(journal.metadata()?.blocks() * STAT_BLOCK);
+    }
+    Ok(largest + 4 * BLOCK as u64)
 }
 
 fn newest_journals(rows: &Path) -> io::Result<Vec<PathBuf>> {

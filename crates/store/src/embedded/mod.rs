@@ -103,8 +103,15 @@ impl EmbeddedEngine {
         });
         let (finished, watcher) = watch::channel(false);
         let disk = Disk::new(path, options.reserve_bytes);
-        let committer =
-            Committer { shared: Arc::clone(&shared), rows: Some(rows), disk, options, folder, finished };
+        let committer = Committer {
+            shared: Arc::clone(&shared),
+            rows: Some(rows),
+            read_only: false,
+            disk,
+            options,
+            folder,
+            finished,
+        };
         let thread = thread::Builder::new()
             .name("store-committer".into())
             .spawn({

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod differential;
+mod disk_full;
 mod expiry;
 mod folder;
 mod life;
