@@ -1,1 +1,95 @@
-//! FCM's HTTP APIs.
+//! FCM's HTTP APIs. Routes are by path: any host name leads here, because clients have Google's
+//! compiled in (`protocol/device-registration.md`, host map).
+
+mod body;
+mod v1;
+mod token;
+mod checkin;
+mod register3;
+mod installations;
+mod registrations;
+mod connect;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{delete, post};
+use cresset_delivery::Dispatcher;
+use cresset_identity::Identity;
+use cresset_message::Timestamp;
+use http::{Method, StatusCode, header};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// What the APIs stand on.
+#[derive(Clone)]
+pub struct Api {
+    pub identity: Arc<Identity>,
+    pub dispatcher: Arc<Dispatcher>,
+    pub clock: Clock,
+}
+
+/// Every route of FCM's that is served.
+pub fn router(api: Api) -> Router {
+    let browser = Router::new()
+        .route("/v1/projects/{project}/installations", post(installations::create))
+        .route("/v1/projects/{project}/installations/{fid}", delete(installations::delete))
+        .route("/v1/projects/{project}/installations/{fid}/{method}", post(installations::generate))
+        .route("/v1/projects/{project}/registrations", post(registrations::create))
+        .route(
+            "/v1/projects/{project}/registrations/{name}",
+            delete(registrations::delete).patch(registrations::update),
+        )
+        .layer(cors());
+    Router::new()
+        .route("/v1/projects/{project}/{method}", post(v1::send::send))
+        .route("/projects/{project}/{method}", post(v1::send::send))
+        .route("/token", post(token::grant))
+        .route("/o/oauth2/token", post(token::grant))
+        .route("/oauth2/v4/token", post(token::grant))
+        .route("/checkin", post(checkin::check_in))
+        .route("/c2dm/register3", post(register3::register3))
+        .route("/fcm/connect/subscribe", post(connect::subscribe))
+        .route("/fcm/connect/unsubscribe", post(connect::unsubscribe))
+        .merge(browser)
+        .fallback(not_found)
+        .method_not_allowed_fallback(not_found)
+        .with_state(api)
+}
+
+/// Browsers ask before they call these from a page (`protocol/device-registration.md`, HTTP rules).
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::mirror_request())
+        .allow_headers(AllowHeaders::mirror_request())
+        .allow_methods([Method::POST, Method::PATCH, Method::DELETE])
+        .max_age(std::time::Duration::from_secs(3_600))
+}
+
+/// Google answers a page of HTML; what reads JSON gets JSON here.
+async fn not_found(method: Method, uri: http::Uri) -> axum::response::Response {
+    tracing::debug!(%method, path = uri.path(), "no such route");
+    let message = format!("The requested URL {} was not found on this server.", uri.path());
+    json(
+        StatusCode::NOT_FOUND,
+        cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message),
+    )
+}
+
+/// Some clients refuse JSON under any other type (`protocol/device-registration.md`, HTTP rules).
+fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> axum::response::Response {
+    with_type(status, "application/json; charset=UTF-8", body)
+}
+
+fn with_type(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<axum::body::Body>,
+) -> axum::response::Response {
+    let mut response = axum::response::Response::new(body.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(content_type));
+    response
+}

@@ -1,46 +1,68 @@
 //! The journey of a message, one file per stage. The module list is the story.
 
+mod accept;
+mod target;
+mod inbox;
 mod carrier;
+mod ack;
+mod expire;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use cresset_message::{DeviceId, MessageId, Timestamp};
+use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
+use cresset_wire::token::TokenKey;
 
 pub use carrier::{Carrier, Delivery, Handoff};
+pub use expire::{Step, Sweeper};
+
+/// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// Takes messages in and sees them to their end.
 pub struct Dispatcher {
-    #[expect(dead_code)]
     store: Store,
+    tokens: TokenKey,
+    random: Random,
     carrier: OnceLock<Arc<dyn Carrier>>,
+    /// Microseconds of the id given out last: ids rise strictly, whatever the clock does.
+    last_micros: AtomicU64,
 }
 
 impl Dispatcher {
+    pub fn new(store: Store, tokens: TokenKey, random: Random) -> Self {
+        Self { store, tokens, random, carrier: OnceLock::new(), last_micros: AtomicU64::new(0) }
+    }
+
     /// Joins the carrier that takes deliveries to connected devices; once, at start.
     pub fn set_carrier(&self, carrier: Arc<dyn Carrier>) {
         assert!(self.carrier.set(carrier).is_ok(), "the carrier is set once");
     }
 
-    /// What waits for a device, in order, at most `limit`: its inbox after expiry, collapsing and
-    /// limits. `skip` says which ids the caller already has in flight.
-    pub async fn pending(
-        &self,
-        _device: DeviceId,
-        _limit: usize,
-        _skip: &(dyn Fn(MessageId) -> bool + Sync),
-        _now: Timestamp,
-    ) -> Result<Vec<Arc<Delivery>>, StoreError> {
-        Ok(Vec::new())
+    fn next_id(&self, now: Timestamp) -> MessageId {
+        use std::sync::atomic::Ordering::Relaxed;
+        let micros = now.as_micros();
+        let last = self
+            .last_micros
+            .fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)))
+            .expect("the closure always gives a value");
+        let mut unique = [0; 8];
+        (self.random)(&mut unique);
+        MessageId { micros: micros.max(last + 1), unique: u64::from_be_bytes(unique) }
     }
+}
 
-    /// The device has these; they are never delivered again.
-    pub async fn acknowledge(
-        &self,
-        _device: DeviceId,
-        _ids: &[MessageId],
-        _now: Timestamp,
-    ) -> Result<(), StoreError> {
-        Ok(())
+/// What a sender is told when the store cannot.
+fn refusal(error: StoreError) -> Rejection {
+    use std::time::Duration;
+    match error {
+        StoreError::Overloaded => Rejection::Unavailable { retry_after: Duration::from_secs(1) },
+        StoreError::Unavailable(_) => Rejection::Unavailable { retry_after: Duration::from_secs(5) },
+        StoreError::Closed => Rejection::Unavailable { retry_after: Duration::from_secs(2) },
+        StoreError::Invalid(what) | StoreError::Damaged(what) => {
+            tracing::error!("{what}");
+            Rejection::Internal
+        }
     }
 }

@@ -1,0 +1,223 @@
+//! Cresset's own API, versioned under `/cresset/v1/`. The command line speaks it too: to a running
+//! server over HTTP, to a data folder at rest by calling this router in its own process.
+
+mod render;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use axum::routing::{get, post};
+use cresset_identity::{Identity, NewApp, ProjectError};
+use cresset_message::{Platform, ProjectId, ProjectNumber, Timestamp};
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Limited};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+#[derive(Clone)]
+pub struct Admin {
+    pub identity: Arc<Identity>,
+    pub clock: Clock,
+    /// Bearer token that every request must show.
+    pub token: Arc<str>,
+}
+
+const MAX_BODY: usize = 64 * 1_024;
+
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/cresset/v1/projects", get(list).post(create))
+        .route("/cresset/v1/projects/{project}", get(show).delete(delete))
+        .route("/cresset/v1/projects/{project}/apps", post(add_app))
+        .route("/cresset/v1/projects/{project}/apiKeys", post(add_api_key))
+        .route("/cresset/v1/projects/{project}/serviceAccountKeys", post(add_service_account_key))
+        .route("/cresset/v1/projects/{project}/userCredential", get(user_credential))
+        .layer(axum::middleware::from_fn_with_state(admin.clone(), authorize))
+        .with_state(admin)
+}
+
+async fn authorize(State(admin): State<Admin>, request: Request<Body>, next: axum::middleware::Next) -> Response {
+    let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let shown = shown.and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
+    let same = aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes());
+    match same {
+        Ok(()) => next.run(request).await,
+        Err(_) => error(
+            StatusCode::UNAUTHORIZED,
+            "This API needs the bearer token that stands in `admin.token` of the data folder.",
+        ),
+    }
+}
+
+async fn list(State(admin): State<Admin>) -> Response {
+    let projects: Vec<Value> = admin.identity.projects().iter().map(|p| render::project(p)).collect();
+    ok(json!({ "projects": projects }))
+}
+
+async fn show(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
+    match admin.identity.project(&project) {
+        Some(project) => ok(render::project(&project)),
+        None => refuse(&ProjectError::NotFound(project)),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct CreateProject {
+    project_id: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default)]
+    project_number: Option<u64>,
+}
+
+async fn create(State(admin): State<Admin>, request: Request<Body>) -> Response {
+    let create: CreateProject = match read(request).await {
+        Ok(create) => create,
+        Err(response) => return response,
+    };
+    let id: ProjectId = match create.project_id.parse() {
+        Ok(id) => id,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("{problem}")),
+    };
+    let number = match create.project_number.map(|n| n.to_string().parse::<ProjectNumber>()).transpose() {
+        Ok(number) => number,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("{problem}")),
+    };
+    let made = admin.identity.create_project(&id, &create.display_name, number, (admin.clock)()).await;
+    match made.map(|()| admin.identity.project(id.as_str())) {
+        Ok(Some(project)) => ok(render::project(&project)),
+        Ok(None) => refuse(&ProjectError::NotFound(id.to_string())),
+        Err(e) => refuse(&e),
+    }
+}
+
+async fn delete(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
+    match with_id(&project) {
+        Ok(id) => respond(admin.identity.delete_project(&id, (admin.clock)()).await.map(|()| json!({}))),
+        Err(response) => response,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct AddApp {
+    platform: AppPlatform,
+    #[serde(default)]
+    package: String,
+    #[serde(default)]
+    display_name: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum AppPlatform {
+    Android,
+    Ios,
+    Web,
+}
+
+async fn add_app(State(admin): State<Admin>, Path(project): Path<String>, request: Request<Body>) -> Response {
+    let id = match with_id(&project) {
+        Ok(id) => id,
+        Err(response) => return response,
+    };
+    let add: AddApp = match read(request).await {
+        Ok(add) => add,
+        Err(response) => return response,
+    };
+    let platform = match add.platform {
+        AppPlatform::Android => Platform::Android,
+        AppPlatform::Ios => Platform::Ios,
+        AppPlatform::Web => Platform::Web,
+    };
+    let new = NewApp { platform, package: add.package, display_name: add.display_name };
+    let made = admin.identity.add_app(&id, new, (admin.clock)()).await;
+    respond(made.map(|app| json!({ "appId": app.as_str() })))
+}
+
+async fn add_api_key(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
+    match with_id(&project) {
+        Ok(id) => {
+            let made = admin.identity.add_api_key(&id, (admin.clock)()).await;
+            respond(made.map(|key| json!({ "apiKey": key })))
+        }
+        Err(response) => response,
+    }
+}
+
+async fn add_service_account_key(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
+    match with_id(&project) {
+        Ok(id) => {
+            let made = admin.identity.add_service_account_key(&id, (admin.clock)()).await;
+            respond(made.map(|file| file.0))
+        }
+        Err(response) => response,
+    }
+}
+
+async fn user_credential(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
+    match with_id(&project) {
+        Ok(id) => respond(admin.identity.user_credential(&id).map(|file| file.0)),
+        Err(response) => response,
+    }
+}
+
+fn with_id(project: &str) -> Result<ProjectId, Response> {
+    project.parse().map_err(|problem| error(StatusCode::BAD_REQUEST, &format!("{problem}")))
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Body>) -> Result<T, Response> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
+    let bytes = match body {
+        Ok(body) => body.to_bytes(),
+        Err(_) => return Err(error(StatusCode::BAD_REQUEST, "The body could not be read.")),
+    };
+    serde_json::from_slice(&bytes).map_err(|e| error(StatusCode::BAD_REQUEST, &e.to_string()))
+}
+
+fn respond(result: Result<Value, ProjectError>) -> Response {
+    match result {
+        Ok(value) => ok(value),
+        Err(e) => refuse(&e),
+    }
+}
+
+fn refuse(e: &ProjectError) -> Response {
+    let status = match e {
+        ProjectError::Exists(_) | ProjectError::NumberTaken(..) | ProjectError::Contended => StatusCode::CONFLICT,
+        ProjectError::NotFound(_) => StatusCode::NOT_FOUND,
+        ProjectError::PackageMissing(_) | ProjectError::Package(_) | ProjectError::TooManyApps(_) => {
+            StatusCode::BAD_REQUEST
+        }
+        ProjectError::KeyGeneration(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        ProjectError::Store(cause) => {
+            tracing::error!("a project could not be read or written: {cause}");
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    error(status, &e.to_string())
+}
+
+fn ok(value: Value) -> Response {
+    answer(StatusCode::OK, &value)
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    answer(status, &json!({ "error": { "code": status.as_u16(), "message": message } }))
+}
+
+fn answer(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(format!("{value:#}\n")));
+    *response.status_mut() = status;
+    let json = HeaderValue::from_static("application/json; charset=UTF-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}

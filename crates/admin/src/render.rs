@@ -1,0 +1,81 @@
+//! A project as JSON: all that an app or an SDK wants to be configured with, but private keys.
+
+use cresset_identity::{App, Project};
+use cresset_message::Platform;
+use serde_json::{Value, json};
+
+pub(crate) fn project(project: &Project) -> Value {
+    json!({
+        "projectId": project.id.as_str(),
+        "projectNumber": project.number.to_string(),
+        "senderId": project.number.to_string(),
+        "displayName": project.display_name,
+        "apiKeys": project.api_keys,
+        "serverKeys": project.server_keys,
+        "serviceAccounts": project
+            .service_accounts
+            .iter()
+            .map(|a| json!({ "email": a.email, "keyIds": a.keys.iter().map(|k| &k.id).collect::<Vec<_>>() }))
+            .collect::<Vec<_>>(),
+        "apps": project.apps.iter().map(|a| app(project, a)).collect::<Vec<_>>(),
+    })
+}
+
+/// An app, with the configuration in the form its platform reads.
+fn app(project: &Project, app: &App) -> Value {
+    let mut value = json!({
+        "appId": app.id.as_str(),
+        "platform": name(app.platform),
+        "displayName": app.display_name,
+    });
+    if !app.package.is_empty() {
+        value["package"] = app.package.as_str().into();
+    }
+    match app.platform {
+        Platform::Web => value["config"] = web_config(project, app),
+        Platform::Android => value["config"] = google_services(project, app),
+        Platform::Ios => {}
+    }
+    value
+}
+
+fn name(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Android => "android",
+        Platform::Ios => "ios",
+        Platform::Web => "web",
+    }
+}
+
+/// What `initializeApp` of the JS SDK takes.
+fn web_config(project: &Project, app: &App) -> Value {
+    json!({
+        "apiKey": project.api_keys.first(),
+        "authDomain": format!("{}.firebaseapp.com", project.id),
+        "projectId": project.id.as_str(),
+        "storageBucket": format!("{}.firebasestorage.app", project.id),
+        "messagingSenderId": project.number.to_string(),
+        "appId": app.id.as_str(),
+    })
+}
+
+/// `google-services.json` of an Android app.
+fn google_services(project: &Project, app: &App) -> Value {
+    json!({
+        "project_info": {
+            "project_number": project.number.to_string(),
+            "project_id": project.id.as_str(),
+            "storage_bucket": format!("{}.firebasestorage.app", project.id),
+        },
+        "client": [{
+            "client_info": {
+                "mobilesdk_app_id": app.id.as_str(),
+                "android_client_info": { "package_name": app.package },
+            },
+            "oauth_client": [],
+            "api_key": project.api_keys.iter().map(|key| json!({ "current_key": key })).collect::<Vec<_>>(),
+            "services": { "appinvite_service": { "other_platform_oauth_client": [] } },
+        }],
+        "configuration_version": "1",
+    })
+}

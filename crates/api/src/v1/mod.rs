@@ -1,0 +1,3 @@
+//! HTTP v1.
+
+pub(crate) mod send;

@@ -1,0 +1,44 @@
+//! Or never: rows whose time is over are dropped when they are read, and by a slow walk.
+
+use bytes::Bytes;
+use cresset_message::Timestamp;
+use cresset_store::{Store, StoreError, Table};
+
+/// Rows looked at in one step: a few milliseconds of one core.
+const STEP: usize = 2_000;
+
+/// Walks the tables whose rows expire, a bounded step at a time; safe to stop anywhere.
+pub struct Sweeper {
+    store: Store,
+    from: Bytes,
+}
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// There is more: go on soon.
+    Busy { dropped: usize },
+    /// The end was reached: begin again later.
+    Idle { dropped: usize },
+}
+
+impl Sweeper {
+    pub fn new(store: Store) -> Self {
+        Self { store, from: Bytes::new() }
+    }
+
+    pub async fn step(&mut self, now: Timestamp) -> Result<Step, StoreError> {
+        let swept = self.store.sweep(Table::Inbox, &self.from, STEP, now).await?;
+        let dropped = swept.dropped;
+        match swept.next {
+            Some(next) => {
+                self.from = next;
+                Ok(Step::Busy { dropped })
+            }
+            None => {
+                self.from = Bytes::new();
+                Ok(Step::Idle { dropped })
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Queue: what waits for a device, as it should be delivered now.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_message::{DeviceId, MessageId, Priority, Recipient, RegistrationId, Timestamp};
+use cresset_store::tables::inbox::{self, InboxRecord};
+use cresset_store::tables::{devices, message as message_record};
+use cresset_store::{Batch, Row, StoreError, Table};
+
+use crate::{Delivery, Dispatcher};
+
+/// Rows read from the store at a time.
+const PAGE: usize = 256;
+
+impl Dispatcher {
+    /// What waits for a device, in order, at most `limit`: its inbox after expiry and collapsing,
+    /// without what the caller already has in flight. Rows that nobody will ever want (replaced by
+    /// a newer one of their collapse key, or of a registration that is no more) are deleted.
+    pub async fn pending(
+        &self,
+        device: DeviceId,
+        limit: usize,
+        skip: &(dyn Fn(MessageId) -> bool + Sync),
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Delivery>>, StoreError> {
+        let partition = devices::partition(device);
+        let mut recipients = HashMap::new();
+        let mut found = Vec::new();
+        let mut dead = Vec::new();
+        let mut from = Some(Vec::new());
+        while let Some(at) = from.filter(|_| found.len() < limit) {
+            let page = self.store.scan(Table::Inbox, &partition, &at, PAGE, now).await?;
+            for row in page.rows {
+                let id = inbox::id_of(&row.sort)?;
+                if skip(id) {
+                    continue;
+                }
+                match self.delivery_of_row(id, &row, &mut recipients, now).await? {
+                    Some(delivery) => found.push(Arc::new(delivery)),
+                    None => dead.push(id),
+                }
+            }
+            from = page.next.map(|next| next.to_vec());
+        }
+        dead.extend(collapse(&mut found));
+        found.truncate(limit);
+        if !dead.is_empty() {
+            self.remove(device, &dead, now).await?;
+        }
+        Ok(found)
+    }
+
+    /// `None`: its registration is gone.
+    async fn delivery_of_row(
+        &self,
+        id: MessageId,
+        row: &Row,
+        recipients: &mut HashMap<RegistrationId, Option<Arc<Recipient>>>,
+        now: Timestamp,
+    ) -> Result<Option<Delivery>, StoreError> {
+        let record = InboxRecord::from_bytes(&row.value)?;
+        let Some(registration) = record.registration.map(RegistrationId::from) else { return Ok(None) };
+        let recipient = match recipients.get(&registration) {
+            Some(known) => known.clone(),
+            None => {
+                let read = self.recipient(registration, now).await?.map(Arc::new);
+                recipients.insert(registration, read.clone());
+                read
+            }
+        };
+        let Some(recipient) = recipient else { return Ok(None) };
+        Ok(Some(Delivery {
+            id,
+            recipient,
+            message: Arc::new(message_record::decode(&record.message)?),
+            priority: if record.high_priority { Priority::High } else { Priority::Normal },
+            collapse_key: record.collapse_key,
+            ttl: Duration::from_secs(record.ttl_seconds.into()),
+            expires: row.expires.unwrap_or(Timestamp::from_micros(u64::MAX)),
+        }))
+    }
+
+    pub(crate) async fn remove(
+        &self,
+        device: DeviceId,
+        ids: &[MessageId],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+        self.store.write(batch, now).await.map(|_| ())
+    }
+}
+
+/// Keeps, of each registration and collapse key, the newest; gives the ids of the others.
+fn collapse(deliveries: &mut Vec<Arc<Delivery>>) -> Vec<MessageId> {
+    let mut seen = HashSet::new();
+    let mut replaced = Vec::new();
+    for delivery in deliveries.iter().rev() {
+        if let Some(key) = &delivery.collapse_key
+            && !seen.insert((delivery.recipient.registration, key.clone()))
+        {
+            replaced.push(delivery.id);
+        }
+    }
+    let gone: HashSet<MessageId> = replaced.iter().copied().collect();
+    deliveries.retain(|delivery| !gone.contains(&delivery.id));
+    replaced
+}

@@ -1,0 +1,117 @@
+//! Target: whom a message is for, as a registration that lives.
+
+use std::sync::Arc;
+
+use cresset_message::{
+    DeviceId, Fid, Layout, Platform, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebKeys,
+};
+use cresset_store::tables::fids::{self, FidRecord};
+use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord, WebTransport};
+use cresset_store::StoreError;
+use cresset_wire::token::{Presented, present};
+
+use crate::{Dispatcher, refusal};
+
+impl Dispatcher {
+    pub(crate) async fn recipient_of(
+        &self,
+        sender: ProjectNumber,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Arc<Recipient>, Rejection> {
+        let id = match target {
+            Target::Token(text) => match present(&self.tokens, text) {
+                Presented::Registration(id) => id,
+                Presented::Fid(fid) => self.registration_of_fid(&fid, now).await?,
+                Presented::Foreign => return Err(Rejection::Unregistered),
+                Presented::Malformed => return Err(Rejection::MalformedToken),
+            },
+            // Malformed or unknown is the same to FCM (`protocol/http-v1.md` §5.2).
+            Target::Fid(text) => {
+                let fid: Fid = text.parse().map_err(|_| Rejection::Unregistered)?;
+                self.registration_of_fid(&fid, now).await?
+            }
+            Target::Topic(_) => return Err(Rejection::Unsupported("Sending to a topic")),
+            Target::Condition(_) => return Err(Rejection::Unsupported("Sending to a condition")),
+        };
+        if id.project != sender {
+            return Err(Rejection::SenderIdMismatch);
+        }
+        self.recipient(id, now).await.map_err(refusal)?.map(Arc::new).ok_or(Rejection::Unregistered)
+    }
+
+    async fn registration_of_fid(&self, fid: &Fid, now: Timestamp) -> Result<RegistrationId, Rejection> {
+        let row = self.store.get(&fids::key(fid), now).await.map_err(refusal)?.ok_or(Rejection::Unregistered)?;
+        let record = FidRecord::from_bytes(&row.value).map_err(refusal)?;
+        record.registration.map(Into::into).ok_or(Rejection::Unregistered)
+    }
+
+    /// The registration as a carrier needs to know it, or `None` when it, or the subscription below
+    /// it, is no more.
+    pub(crate) async fn recipient(
+        &self,
+        id: RegistrationId,
+        now: Timestamp,
+    ) -> Result<Option<Recipient>, StoreError> {
+        let Some(record) = self.registration(id, now).await? else { return Ok(None) };
+        match &record.web {
+            Some(web) => {
+                let Some(over) = web.over else { return Ok(None) };
+                let base = self.registration(over.into(), now).await?.and_then(|base| base.device);
+                Ok(base.and_then(|base| web_app(id, &record, web, base)))
+            }
+            None => Ok(record.device.clone().and_then(|device| direct(id, &record, device))),
+        }
+    }
+
+    async fn registration(&self, id: RegistrationId, now: Timestamp) -> Result<Option<RegistrationRecord>, StoreError> {
+        let row = self.store.get(&registrations::key(id), now).await?;
+        row.map(|row| RegistrationRecord::from_bytes(&row.value)).transpose()
+    }
+}
+
+/// A web app of the FCM registrations API, over a device's subscription.
+fn web_app(
+    id: RegistrationId,
+    record: &RegistrationRecord,
+    web: &WebTransport,
+    base: DeviceTransport,
+) -> Option<Recipient> {
+    let keys =
+        WebKeys { p256dh: web.p256dh.as_slice().try_into().ok()?, auth: web.auth.as_slice().try_into().ok()? };
+    let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys };
+    recipient(id, record, base.device, base.app, layout)
+}
+
+/// What register3 made: a subscription of a browser, else an app that takes its data in clear
+/// (`protocol/payload-layout.md` §1).
+fn direct(id: RegistrationId, record: &RegistrationRecord, base: DeviceTransport) -> Option<Recipient> {
+    let layout = if record.platform == 3 {
+        Layout::WebPush { sender: base.sender, subtype: base.subtype }
+    } else {
+        Layout::Raw { sender: base.sender }
+    };
+    recipient(id, record, base.device, base.app, layout)
+}
+
+fn recipient(
+    id: RegistrationId,
+    record: &RegistrationRecord,
+    device: u64,
+    category: String,
+    layout: Layout,
+) -> Option<Recipient> {
+    Some(Recipient {
+        registration: id,
+        device: DeviceId::new(device)?,
+        platform: match record.platform {
+            1 => Platform::Android,
+            2 => Platform::Ios,
+            _ => Platform::Web,
+        },
+        fid: record.fid.parse().ok(),
+        app_id: record.app_id.parse().ok(),
+        category,
+        layout,
+    })
+}

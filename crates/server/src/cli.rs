@@ -1,0 +1,273 @@
+//! The command line: what can be asked, and which module answers.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{Config, LogFormat};
+use crate::failure::Failure;
+
+/// Firebase Cloud Messaging as software that anyone can run.
+#[derive(Debug, Parser)]
+#[command(name = "cresset", version, arg_required_else_help = true, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a data folder, a CA and a demo project where there are none; serve everything; say what to do next
+    Up(Up),
+    /// Serve, for production: from one configuration file
+    Serve(Serve),
+    /// Create, list, show and delete projects, and what apps and SDKs are configured with
+    Project(Project),
+    /// Run a command in which Google's messaging hosts lead to the running Cresset
+    Exec(Exec),
+    /// Check from inside such a world that every name resolves, answers and is trusted
+    Doctor(Doctor),
+}
+
+#[derive(Debug, Args)]
+pub struct DataArgs {
+    /// The data folder
+    #[arg(long = "data", value_name = "DIR", default_value = "cresset-data", env = "CRESSET_DATA")]
+    pub folder: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Address to listen on; 0.0.0.0 lets other machines in
+    #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST), env = "CRESSET_LISTEN")]
+    pub listen: IpAddr,
+    /// HTTPS: all HTTP APIs, HTTP/1.1 and HTTP/2
+    #[arg(long, value_name = "PORT", default_value_t = 8443, env = "CRESSET_HTTPS_PORT")]
+    pub https_port: u16,
+    /// HTTP: the same without TLS, and health
+    #[arg(long, value_name = "PORT", default_value_t = 8080, env = "CRESSET_HTTP_PORT")]
+    pub http_port: u16,
+    /// MCS: the connection that devices keep
+    #[arg(long, value_name = "PORT", default_value_t = 5228, env = "CRESSET_MCS_PORT")]
+    pub mcs_port: u16,
+    /// Loopback address for `cresset exec`, where 443 and 5228 are listened to if that is allowed; "none": do not
+    #[arg(long, value_name = "ADDRESS", default_value = crate::exec::ADDRESS, env = "CRESSET_EXEC_ADDRESS")]
+    pub exec_address: String,
+    /// The project to have ready
+    #[arg(long, value_name = "PROJECT", default_value = "demo")]
+    pub project: String,
+    /// Also register a device, send it a message through the HTTP v1 API, and show it arriving
+    #[arg(long)]
+    pub hello: bool,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Lines for people, or one JSON object a line [default: text]
+    #[arg(long, value_enum, env = "CRESSET_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+    /// error, warn, info, debug, trace; or per part: info,cresset_device=debug [default: info]
+    #[arg(long, value_name = "LEVEL", env = "CRESSET_LOG_LEVEL")]
+    pub log_level: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", env = "CRESSET_CONFIG", required_unless_present = "print_config")]
+    pub config: Option<PathBuf>,
+    /// Print the configuration with every key at its default, commented, and end
+    #[arg(long)]
+    pub print_config: bool,
+    /// Overrides `data`
+    #[arg(long, value_name = "DIR", env = "CRESSET_DATA")]
+    pub data: Option<PathBuf>,
+    /// Overrides the port of `listen.https`
+    #[arg(long, value_name = "PORT", env = "CRESSET_HTTPS_PORT")]
+    pub https_port: Option<u16>,
+    /// Overrides the port of `listen.http`
+    #[arg(long, value_name = "PORT", env = "CRESSET_HTTP_PORT")]
+    pub http_port: Option<u16>,
+    /// Overrides the port of `listen.mcs`
+    #[arg(long, value_name = "PORT", env = "CRESSET_MCS_PORT")]
+    pub mcs_port: Option<u16>,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Project {
+    #[command(flatten)]
+    pub data: DataArgs,
+    #[command(subcommand)]
+    pub command: ProjectCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProjectCommand {
+    /// Create a project with an API key, a server key and a service account
+    Create {
+        /// 4 to 30 lower-case letters, digits and hyphens
+        project: String,
+        /// Name for people
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Project number, which is also the sender id [default: drawn]
+        #[arg(long)]
+        number: Option<u64>,
+    },
+    /// List the projects
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a project: numbers, keys, apps
+    Show {
+        project: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete a project, with its apps and credentials; its devices no longer receive
+    Delete {
+        project: String,
+        /// Really
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Add an app
+    AddApp {
+        project: String,
+        #[arg(long, value_parser = ["android", "ios", "web"])]
+        platform: String,
+        /// Package or bundle name, such as com.example.app
+        #[arg(long, default_value = "")]
+        package: String,
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// Make a new key of the service account and print its JSON file
+    ServiceAccount {
+        project: String,
+        /// Keep it in the data folder too, for `cresset exec`
+        #[arg(long)]
+        save: bool,
+    },
+    /// Print an `authorized_user` credential (refresh token) as a JSON file
+    UserCredential { project: String },
+    /// Print the API key
+    ApiKey {
+        project: String,
+        /// Make another one
+        #[arg(long)]
+        new: bool,
+    },
+    /// Print google-services.json of an Android app
+    #[command(name = "google-services.json", alias = "google-services")]
+    GoogleServices {
+        project: String,
+        /// Package name [default: the first Android app]
+        #[arg(long)]
+        package: Option<String>,
+    },
+    /// Print what initializeApp() of the Firebase JS SDK takes
+    WebConfig {
+        project: String,
+        /// App id [default: the first web app]
+        #[arg(long)]
+        app: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Exec {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Whose service account the command gets
+    #[arg(long, default_value = "demo")]
+    pub project: String,
+    /// The command and its arguments
+    #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
+    pub command: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Whose service account is tried
+    #[arg(long, default_value = "demo")]
+    pub project: String,
+    /// Only print the host names that clients have in their code
+    #[arg(long)]
+    pub names: bool,
+    /// Set by `doctor` itself for the part that runs inside
+    #[arg(long, hide = true, value_name = "ADDRESS")]
+    pub inside: Option<IpAddr>,
+}
+
+impl LogArgs {
+    fn apply(&self, config: &mut Config) {
+        if let Some(format) = self.log_format {
+            config.log.format = format;
+        }
+        if let Some(level) = &self.log_level {
+            config.log.level.clone_from(level);
+        }
+    }
+}
+
+impl Up {
+    pub fn config(&self) -> Config {
+        let mut config = Config { data: self.data.folder.clone(), ..Config::default() };
+        config.listen.https = SocketAddr::new(self.listen, self.https_port);
+        config.listen.http = SocketAddr::new(self.listen, self.http_port);
+        config.listen.mcs = SocketAddr::new(self.listen, self.mcs_port);
+        config.listen.exec =
+            if self.exec_address == "none" { String::new() } else { self.exec_address.clone() };
+        self.log.apply(&mut config);
+        config
+    }
+}
+
+impl Serve {
+    pub fn config(&self) -> Result<Config, Failure> {
+        let mut config = match &self.config {
+            Some(path) => Config::read(path)?,
+            None => Config::default(),
+        };
+        if let Some(data) = &self.data {
+            config.data.clone_from(data);
+        }
+        let ports = [
+            (&mut config.listen.https, self.https_port),
+            (&mut config.listen.http, self.http_port),
+            (&mut config.listen.mcs, self.mcs_port),
+        ];
+        for (address, port) in ports {
+            if let Some(port) = port {
+                address.set_port(port);
+            }
+        }
+        self.log.apply(&mut config);
+        Ok(config)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,187 @@
+//! Configuration: one commented TOML file, which is also the manual of its keys.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// The file with every key at its default. `--print-config` prints it; a test holds it to `Default`.
+pub const TEMPLATE: &str = include_str!("cresset.toml");
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    pub data: PathBuf,
+    pub listen: Listen,
+    pub tls: Tls,
+    pub log: Log,
+    pub limits: Limits,
+    pub shutdown: Shutdown,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    pub https: SocketAddr,
+    pub http: SocketAddr,
+    pub mcs: SocketAddr,
+    /// An address of its own on loopback for `cresset exec`; empty: none.
+    pub exec: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
+    pub names: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    pub http_connections: usize,
+    pub device_connections: usize,
+    pub waiting_writes: usize,
+    pub store_cache_mb: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shutdown {
+    pub drain_seconds: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data: "cresset-data".into(),
+            listen: Listen::default(),
+            tls: Tls::default(),
+            log: Log::default(),
+            limits: Limits::default(),
+            shutdown: Shutdown::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let any = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        Self {
+            https: any(8443),
+            http: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            mcs: any(5228),
+            exec: String::new(),
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { http_connections: 10_000, device_connections: 1_000_000, waiting_writes: 4_096, store_cache_mb: 256 }
+    }
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self { drain_seconds: 10 }
+    }
+}
+
+impl Config {
+    pub fn read(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::new(format!("cannot read the configuration {}: {e}", path.display())))?;
+        Self::parse(&text)
+            .map_err(|e| Failure::new(format!("the configuration {} is not good: {e}", path.display())))
+    }
+
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let config: Self = toml::from_str(text).map_err(|e| one_line(&e, text))?;
+        match (&config.tls.certificate, &config.tls.key) {
+            (Some(_), None) => Err("tls.key is missing beside tls.certificate".into()),
+            (None, Some(_)) => Err("tls.certificate is missing beside tls.key".into()),
+            _ => Ok(config),
+        }
+    }
+
+    /// The address that `cresset exec` leads to, if there is to be one.
+    pub fn exec_address(&self) -> Result<Option<std::net::IpAddr>, Failure> {
+        let text = &self.listen.exec;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let address: std::net::IpAddr =
+            text.parse().map_err(|_| Failure::new(format!("listen.exec: `{text}` is not an IP address")))?;
+        if !address.is_loopback() {
+            return Err(Failure::new(format!("listen.exec: {address} is not a loopback address")));
+        }
+        Ok(Some(address))
+    }
+}
+
+/// Line and reason, without the drawing that the library makes of it.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let reason = error.message().replace('\n', " ");
+    match error.span() {
+        Some(span) => {
+            let line = text[..span.start.min(text.len())].matches('\n').count() + 1;
+            format!("line {line}: {reason}")
+        }
+        None => reason,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_configuration_is_the_default() {
+        assert_eq!(Config::parse(TEMPLATE), Ok(Config::default()));
+        assert_eq!(Config::parse(""), Ok(Config::default()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = Config::parse("[listen]\nhttps = \"0.0.0.0:1\"\nhtpps = 1\n").unwrap_err();
+        assert!(error.starts_with("line 3: ") && error.contains("htpps"), "{error}");
+        assert!(Config::parse("[listne]\n").unwrap_err().contains("listne"));
+    }
+
+    #[test]
+    fn half_a_certificate_is_an_error() {
+        assert!(Config::parse("[tls]\ncertificate = \"a.pem\"\n").unwrap_err().contains("tls.key"));
+    }
+
+    #[test]
+    fn only_loopback_is_for_exec() {
+        let config = Config::parse("[listen]\nexec = \"192.0.2.1\"\n").unwrap();
+        assert!(config.exec_address().unwrap_err().to_string().contains("loopback"));
+    }
+}

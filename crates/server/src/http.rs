@@ -1,0 +1,255 @@
+//! The HTTP listeners: sockets, TLS, HTTP/1.1 and HTTP/2, and how they end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use cresset_wire::http2::Repair;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::failure::Failure;
+
+/// Time for a TLS handshake, and for the headers of a request.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Streams of one HTTP/2 connection at a time: the SDKs count on 100 (`protocol/http-v1.md` §1.1),
+/// and Node's sends 500 in a burst.
+const MAX_STREAMS: u32 = 500;
+
+/// Bytes of one request's headers. Access tokens may have 2 KB, cookies do not come here.
+const MAX_HEADERS: u32 = 64 * 1_024;
+
+/// After an error of accept (no file descriptors left): a pause, instead of a busy loop.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Binds, or says in one line why not.
+pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    bound.map_err(|e| match e.kind() {
+        io::ErrorKind::AddrInUse => Failure::new(format!(
+            "{address} is in use by another process; stop it, or choose another port with {flag}"
+        )),
+        io::ErrorKind::PermissionDenied => {
+            Failure::new(format!("{address}: permission denied; choose a port above 1023 with {flag}"))
+        }
+        _ => Failure::new(format!("cannot listen on {address}: {e}")),
+    })
+}
+
+/// What every HTTP listener shares.
+#[derive(Clone)]
+pub struct Http {
+    pub router: Router,
+    pub connections: Arc<Semaphore>,
+    /// Turns true when the server is to end.
+    pub stop: watch::Receiver<bool>,
+}
+
+impl Http {
+    /// Serves until told to stop, then until the connections are done.
+    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
+        let mut stop = self.stop.clone();
+        let connections = tracker::Tracker::default();
+        loop {
+            let permit = tokio::select! {
+                permit = self.connections.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let stream = tokio::select! {
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(e) => {
+                        tracing::warn!("a connection could not be accepted: {e}");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+                _ = stop.wait_for(|stop| *stop) => break,
+            };
+            let http = self.clone();
+            let tls = tls.clone();
+            let guard = connections.enter();
+            tokio::spawn(async move {
+                http.connection(stream, tls).await;
+                drop((guard, permit));
+            });
+        }
+        drop(listener);
+        connections.all_left().await;
+    }
+
+    async fn connection(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else {
+            return self.requests(TokioIo::new(stream), Protocol::Any).await;
+        };
+        let stream = match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(e)) => return tracing::debug!("a TLS handshake failed: {e}"),
+            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        };
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            self.requests(TokioIo::new(Mended::new(stream)), Protocol::Http2).await;
+        } else {
+            self.requests(TokioIo::new(stream), Protocol::Any).await;
+        }
+    }
+
+    async fn requests<I>(self, io: I, protocol: Protocol)
+    where
+        I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let mut stop = self.stop;
+        let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(PATIENCE)
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEADERS)
+            .keep_alive_interval(Duration::from_secs(60))
+            .keep_alive_timeout(PATIENCE);
+        if let Protocol::Http2 = protocol {
+            builder = builder.http2_only();
+        }
+        let service = TowerToHyperService::new(self.router);
+        let connection = builder.serve_connection(io, service);
+        tokio::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stop.wait_for(|stop| *stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(e) = ended {
+            tracing::debug!("a connection ended: {e}");
+        }
+    }
+}
+
+enum Protocol {
+    /// HTTP/1.1, or HTTP/2 by its preface.
+    Any,
+    Http2,
+}
+
+/// A connection whose HTTP/2 header blocks are mended before HTTP/2 is spoken, for as long as they
+/// need it (`protocol/http-v1.md` §1.1).
+struct Mended<S> {
+    stream: S,
+    repair: Option<Repair>,
+    /// Mended, not yet read.
+    ready: Vec<u8>,
+    at: usize,
+}
+
+/// Read from the connection at a time, while it is being mended.
+const CHUNK: usize = 16 * 1_024;
+
+impl<S> Mended<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, repair: Some(Repair::new()), ready: Vec::new(), at: 0 }
+    }
+
+    fn give(&mut self, out: &mut ReadBuf<'_>) {
+        let give = out.remaining().min(self.ready.len() - self.at);
+        out.put_slice(&self.ready[self.at..self.at + give]);
+        self.at += give;
+        if self.at == self.ready.len() {
+            self.at = 0;
+            self.ready.clear();
+            if self.repair.as_ref().is_some_and(Repair::is_transparent) {
+                self.repair = None;
+                self.ready = Vec::new();
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.at < this.ready.len() {
+                this.give(out);
+                return Poll::Ready(Ok(()));
+            }
+            let Some(repair) = &mut this.repair else {
+                return Pin::new(&mut this.stream).poll_read(cx, out);
+            };
+            let mut chunk = [0; CHUNK];
+            let mut read = ReadBuf::new(&mut chunk);
+            std::task::ready!(Pin::new(&mut this.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            repair.feed(read.filled(), &mut this.ready).map_err(io::Error::other)?;
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Mended<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Counts those inside, so that the last one out can be waited for.
+mod tracker {
+    use tokio::sync::watch;
+
+    pub(super) struct Tracker(watch::Sender<()>);
+
+    pub(super) struct Guard(#[expect(dead_code, reason = "held, not read")] watch::Receiver<()>);
+
+    impl Default for Tracker {
+        fn default() -> Self {
+            Self(watch::channel(()).0)
+        }
+    }
+
+    impl Tracker {
+        pub(super) fn enter(&self) -> Guard {
+            Guard(self.0.subscribe())
+        }
+
+        pub(super) async fn all_left(self) {
+            self.0.closed().await;
+        }
+    }
+}

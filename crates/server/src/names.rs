@@ -1,0 +1,40 @@
+//! The host names that clients have in their code (`protocol/device-registration.md`, host map;
+//! `protocol/oauth.md` §2.1). The leaf is made for them, and `cresset exec` leads them here.
+
+/// Reached on 443.
+pub const HTTPS: [&str; 13] = [
+    "fcm.googleapis.com",
+    "fcm.mtls.googleapis.com",
+    "iid.googleapis.com",
+    "oauth2.googleapis.com",
+    "accounts.google.com",
+    "www.googleapis.com",
+    "android.clients.google.com",
+    "android.apis.google.com",
+    "firebaseinstallations.googleapis.com",
+    "fcmregistrations.googleapis.com",
+    "jmt17.google.com",
+    "android.googleapis.com",
+    "gcm-http.googleapis.com",
+];
+
+/// Reached on 5228: the devices' connection, and its alternates.
+pub const MCS: [&str; 10] = [
+    "mtalk.google.com",
+    "mtalk4.google.com",
+    "alt1-mtalk.google.com",
+    "alt2-mtalk.google.com",
+    "alt3-mtalk.google.com",
+    "alt4-mtalk.google.com",
+    "alt5-mtalk.google.com",
+    "alt6-mtalk.google.com",
+    "alt7-mtalk.google.com",
+    "alt8-mtalk.google.com",
+];
+
+/// Reached on 5235: legacy XMPP, which comes later; the name is already in the certificate.
+pub const XMPP: [&str; 2] = ["fcm-xmpp.googleapis.com", "gcm-xmpp.googleapis.com"];
+
+pub fn all() -> impl Iterator<Item = &'static str> {
+    HTTPS.into_iter().chain(MCS).chain(XMPP)
+}

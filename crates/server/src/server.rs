@@ -1,0 +1,167 @@
+//! Builds the parts, joins them, and takes them down again in order.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_admin::Admin;
+use cresset_api::Api;
+use cresset_delivery::{Dispatcher, Step, Sweeper};
+use cresset_identity::Identity;
+use cresset_message::Timestamp;
+use cresset_store::Store;
+use cresset_store::embedded::EmbeddedEngine;
+use cresset_wire::token::TokenKey;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Config;
+use crate::data::{DataFolder, Running};
+use crate::failure::Failure;
+use crate::http::{self, Http};
+use crate::{clock, health, pki};
+
+/// Between two walks over what may have expired; reading drops it anyway.
+const SWEEP_PAUSE: Duration = Duration::from_secs(600);
+/// Between two steps of one walk.
+const SWEEP_STEP_PAUSE: Duration = Duration::from_millis(50);
+
+/// A server that serves.
+pub struct Server {
+    pub identity: Arc<Identity>,
+    pub folder: DataFolder,
+    pub running: Running,
+    pub admin_token: Arc<str>,
+    store: Store,
+    stop: watch::Sender<bool>,
+    listeners: JoinSet<()>,
+    sweeper: tokio::task::JoinHandle<()>,
+    drain: Duration,
+}
+
+/// What stands behind the listeners, also for commands that look at a folder at rest.
+pub struct Core {
+    pub store: Store,
+    pub tokens: TokenKey,
+    pub identity: Arc<Identity>,
+}
+
+/// Opens a data folder: fails in one line when another process has it, or a newer version made it.
+pub async fn open_core(folder: &DataFolder, config: &Config) -> Result<Core, Failure> {
+    let random = clock::random();
+    let options = cresset_store::embedded::Options {
+        cache_bytes: config.limits.store_cache_mb << 20,
+        max_waiting: config.limits.waiting_writes,
+        ..Default::default()
+    };
+    let engine = EmbeddedEngine::open(&folder.store(), options).map_err(|e| Failure::new(e.to_string()))?;
+    let store: Store = Arc::new(engine);
+    let tokens = TokenKey::new(&folder.token_secret(&*random)?);
+    let identity = Identity::open(store.clone(), tokens.clone(), random, clock::now()).await;
+    let identity = identity.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?;
+    Ok(Core { store, tokens, identity: Arc::new(identity) })
+}
+
+impl Server {
+    pub async fn start(config: &Config) -> Result<Self, Failure> {
+        let folder = DataFolder::make(&config.data)?;
+        let core = open_core(&folder, config).await?;
+        let admin_token: Arc<str> = folder.admin_token(&*clock::random())?.into();
+        let certificate = match (&config.tls.certificate, &config.tls.key) {
+            (Some(certificate), Some(key)) => pki::read_own(certificate, key)?,
+            _ => pki::private(&folder, &config.tls.names, clock::now())?,
+        };
+        let tls = TlsAcceptor::from(pki::https_config(&certificate)?);
+
+        let https = http::bind(config.listen.https, "--https-port")?;
+        let plain = http::bind(config.listen.http, "--http-port")?;
+        let mcs = http::bind(config.listen.mcs, "--mcs-port")?;
+        let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?);
+
+        let dispatcher = Arc::new(Dispatcher::new(core.store.clone(), core.tokens.clone(), clock::random()));
+        let (stop, stopping) = watch::channel(false);
+        let api = Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
+        let admin = Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
+        let fcm = cresset_api::router(api);
+        let local = fcm.clone().merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
+        let connections = Arc::new(Semaphore::new(config.limits.http_connections));
+        let listener = |router| Http { router, connections: connections.clone(), stop: stopping.clone() };
+
+        let running = Running {
+            pid: std::process::id(),
+            https: local_address(&https)?,
+            http: local_address(&plain)?,
+            mcs: local_address(&mcs)?,
+            exec: exec_listeners.as_ref().map(|listeners| listeners.address),
+            exec_refused,
+        };
+        let mut listeners = JoinSet::new();
+        let mut mcs_listeners = vec![mcs];
+        listeners.spawn(listener(fcm.clone()).serve(https, Some(tls.clone())));
+        listeners.spawn(listener(local).serve(plain, None));
+        if let Some(exec) = exec_listeners {
+            listeners.spawn(listener(fcm).serve(exec.https, Some(tls)));
+            mcs_listeners.push(exec.mcs);
+        }
+        crate::devices::spawn(&mut listeners, config, &certificate, &core, &dispatcher, mcs_listeners, stopping)?;
+        folder.write_running(&running)?;
+        let sweeper = tokio::spawn(sweep(Sweeper::new(core.store.clone())));
+        let drain = Duration::from_secs(config.shutdown.drain_seconds);
+        let store = core.store;
+        Ok(Self { identity: core.identity, folder, running, admin_token, store, stop, listeners, sweeper, drain })
+    }
+
+    /// No new connections, a Close to each device, requests in flight answered; then the store is
+    /// closed. Says whether all of it was done within the time for it.
+    pub async fn stop(mut self) -> bool {
+        self.folder.forget_running();
+        let _ = self.stop.send(true);
+        self.sweeper.abort();
+        let all_done = async { while self.listeners.join_next().await.is_some() {} };
+        let in_time = tokio::time::timeout(self.drain, all_done).await.is_ok();
+        self.listeners.abort_all();
+        if let Err(e) = self.store.close().await {
+            tracing::error!("the store did not close well: {e}");
+        }
+        in_time
+    }
+}
+
+fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Failure> {
+    listener.local_addr().map_err(|e| Failure::new(format!("a listener has no address: {e}")))
+}
+
+/// Drops what has expired, a little at a time, for ever.
+async fn sweep(mut sweeper: Sweeper) {
+    let mut dropped_in_walk = 0;
+    loop {
+        let now: Timestamp = clock::now();
+        match sweeper.step(now).await {
+            Ok(Step::Busy { dropped }) => {
+                dropped_in_walk += dropped;
+                tokio::time::sleep(SWEEP_STEP_PAUSE).await;
+            }
+            Ok(Step::Idle { dropped }) => {
+                tracing::debug!(dropped = dropped_in_walk + dropped, "expired deliveries dropped");
+                dropped_in_walk = 0;
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+            Err(e) => {
+                tracing::warn!("expired deliveries could not be dropped: {e}");
+                tokio::time::sleep(SWEEP_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+pub async fn asked_to_stop() -> Result<&'static str, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let listen = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be awaited: {e}")));
+    let (mut term, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    Ok(tokio::select! {
+        _ = term.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
