@@ -8,6 +8,8 @@ pub mod limits;
 mod message;
 mod registration;
 mod rejection;
+#[cfg(feature = "proptest")]
+pub mod strategy;
 mod time;
 mod value;
 
