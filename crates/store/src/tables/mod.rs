@@ -5,6 +5,7 @@ pub mod counters;
 pub mod devices;
 pub mod fids;
 pub mod inbox;
+pub mod message;
 pub mod projects;
 pub mod registrations;
 
