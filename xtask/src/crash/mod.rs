@@ -150,7 +150,8 @@ impl Plan {
         Ok(plan)
     }
 
-    /// With fsync nothing may be lost; without it, a power cut that loses nothing was not one.
+    /// With fsync nothing may be lost; without it, power cuts that lose nothing were none. (A single one
+    /// may: the engine syncs its journal whenever it flushes a memtable, perhaps just before.)
     fn judge(&self, kind: Kind, total: &Total) -> Result<(), String> {
         match (kind, self.fsync, total.faults) {
             (_, true, 0) | (Kind::Kill, false, 0) => Ok(()),

@@ -55,3 +55,49 @@ impl CompactionFilter for Horizon {
         Ok(if expired { Verdict::Remove } else { Verdict::Keep })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::change::Change;
+    use super::super::rows::Rows;
+    use super::super::{Options, keys};
+    use super::*;
+    use crate::{Batch, RowKey, Table};
+
+    const START: Timestamp = Timestamp::from_secs(1_000_000);
+
+    fn key(sort: &'static str) -> RowKey {
+        RowKey::new(Table::Inbox, "p", sort)
+    }
+
+    fn put(rows: &Rows, sort: &'static str, expires: Option<Timestamp>) {
+        let mut batch = Batch::default();
+        batch.put(key(sort), "v", expires);
+        let mut change = Change::new(rows);
+        assert_eq!(change.add(&batch, START), Ok(true));
+        rows.commit(change).unwrap();
+    }
+
+    fn is_stored(rows: &Rows, sort: &'static str) -> bool {
+        rows.raw(Table::Inbox, &keys::row_key(&key(sort))).unwrap().is_some()
+    }
+
+    #[test]
+    fn a_compaction_drops_what_expired_long_ago_and_nothing_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let latest = Arc::new(LatestNow::default());
+        let rows = Rows::open(folder.path(), &Options::default(), &latest).unwrap();
+        let soon = START + Duration::from_secs(1);
+        put(&rows, "replaced", None);
+        rows.compact(Table::Inbox);
+        put(&rows, "kept", None);
+        put(&rows, "replaced", Some(soon));
+        put(&rows, "later", Some(soon + GRACE));
+        latest.heard(soon + GRACE);
+        rows.compact(Table::Inbox);
+        assert_eq!(["kept", "replaced", "later"].map(|sort| is_stored(&rows, sort)), [true, false, true]);
+        drop(rows);
+        let rows = Rows::open(folder.path(), &Options::default(), &latest).unwrap();
+        assert_eq!(["kept", "replaced", "later"].map(|sort| is_stored(&rows, sort)), [true, false, true]);
+    }
+}

@@ -159,6 +159,15 @@ impl Rows {
     }
 }
 
+#[cfg(test)]
+impl Rows {
+    /// Rewrites a whole table, as compactions do in the course of time.
+    pub(super) fn compact(&self, table: Table) {
+        self.table(table).rotate_memtable_and_wait().expect("a flush");
+        self.table(table).major_compact().expect("a compaction");
+    }
+}
+
 /// What one step of a sweep found.
 #[derive(Debug, Default)]
 pub(super) struct Expired {
