@@ -8,14 +8,14 @@ use super::keys::{self, Stored};
 use super::rows::Rows;
 use crate::{Batch, Condition, Op, StoreError, Table};
 
-type Rowspot = (Table, Vec<u8>);
+type Spot = (Table, Vec<u8>);
 
 /// The rows of one commit in key order, each as it will stand: `None` is a deletion. One entry a row,
 /// however many batches touch it: they share a sequence number, and fjall could not tell which of
 /// two came last.
 pub(super) struct Change<'a> {
     rows: &'a Rows,
-    pending: BTreeMap<Rowspot, Option<Vec<u8>>>,
+    pending: BTreeMap<Spot, Option<Vec<u8>>>,
 }
 
 impl<'a> Change<'a> {
@@ -64,7 +64,7 @@ impl<'a> Change<'a> {
         Ok(dropped)
     }
 
-    pub(super) fn into_rows(self) -> BTreeMap<Rowspot, Option<Vec<u8>>> {
+    pub(super) fn into_rows(self) -> BTreeMap<Spot, Option<Vec<u8>>> {
         self.pending
     }
 
@@ -76,7 +76,7 @@ impl<'a> Change<'a> {
     /// Looks at a row as it will stand after what is already in this commit.
     fn current<T>(
         &self,
-        spot: &Rowspot,
+        spot: &Spot,
         look: impl FnOnce(Option<Stored<'_>>) -> T,
     ) -> Result<T, StoreError> {
         let stored;

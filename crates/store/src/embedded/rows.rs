@@ -19,9 +19,10 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 
 /// fjall stops a writer in the middle of its commit, for as long as it takes, at 4 sealed memtables
 /// or 30 runs in level 0 of a table, and never wakes it when the background workers have died of a
-/// full disk. So we stop before: one commit seals at most one memtable of a table.
+/// full disk. So we stop before: while a commit runs, one memtable of a table may be sealed more, and
+/// those that are sealed may each become a run.
 const SEALED_MEMTABLES: usize = 2;
-const LEVEL0_RUNS: usize = 28;
+const LEVEL0_RUNS: usize = 25;
 
 /// An open database.
 pub(super) struct Rows {
