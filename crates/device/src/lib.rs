@@ -1,1 +1,3 @@
 //! The TLS listener that devices stay connected to.
+
+pub mod session;

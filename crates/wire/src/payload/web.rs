@@ -1,6 +1,6 @@
 //! The JSON that the Firebase JS SDK finds in a push event (`protocol/payload-layout.md` §5).
 
-use cresset_message::{Message, MessageId, Priority, Recipient, Value, WebpushConfig};
+use cresset_message::{Message, MessageId, Priority, Recipient, WebpushConfig};
 
 use super::json::Object;
 use super::{project_number, topic_or};
@@ -94,7 +94,7 @@ fn link(webpush: Option<&WebpushConfig>) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use cresset_message::{FcmOptions, Layout, Notification, Struct, Target, WebpushFcmOptions};
+    use cresset_message::{FcmOptions, Layout, Notification, Struct, Target, Value, WebpushFcmOptions};
 
     use super::super::samples;
     use super::*;
