@@ -74,11 +74,7 @@ impl<'a> Change<'a> {
     }
 
     /// Looks at a row as it will stand after what is already in this commit.
-    fn current<T>(
-        &self,
-        spot: &Spot,
-        look: impl FnOnce(Option<Stored<'_>>) -> T,
-    ) -> Result<T, StoreError> {
+    fn current<T>(&self, spot: &Spot, look: impl FnOnce(Option<Stored<'_>>) -> T) -> Result<T, StoreError> {
         let stored;
         let bytes: Option<&[u8]> = match self.pending.get(spot) {
             Some(pending) => pending.as_deref(),
