@@ -43,7 +43,11 @@ pub fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-async fn authorize(State(admin): State<Admin>, request: Request<Body>, next: axum::middleware::Next) -> Response {
+async fn authorize(
+    State(admin): State<Admin>,
+    request: Request<Body>,
+    next: axum::middleware::Next,
+) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let shown = shown.and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
     let same = aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes());
@@ -124,7 +128,11 @@ enum AppPlatform {
     Web,
 }
 
-async fn add_app(State(admin): State<Admin>, Path(project): Path<String>, request: Request<Body>) -> Response {
+async fn add_app(
+    State(admin): State<Admin>,
+    Path(project): Path<String>,
+    request: Request<Body>,
+) -> Response {
     let id = match with_id(&project) {
         Ok(id) => id,
         Err(response) => return response,
@@ -192,7 +200,9 @@ fn respond(result: Result<Value, ProjectError>) -> Response {
 
 fn refuse(e: &ProjectError) -> Response {
     let status = match e {
-        ProjectError::Exists(_) | ProjectError::NumberTaken(..) | ProjectError::Contended => StatusCode::CONFLICT,
+        ProjectError::Exists(_) | ProjectError::NumberTaken(..) | ProjectError::Contended => {
+            StatusCode::CONFLICT
+        }
         ProjectError::NotFound(_) => StatusCode::NOT_FOUND,
         ProjectError::PackageMissing(_) | ProjectError::Package(_) | ProjectError::TooManyApps(_) => {
             StatusCode::BAD_REQUEST

@@ -17,7 +17,11 @@ pub(crate) enum BodyError {
 /// The body, un-gzipped if it says so, at most `limit` bytes before and after.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let collected = Limited::new(body, limit).collect().await.map_err(|e| {
-        if e.downcast_ref::<LengthLimitError>().is_some() { BodyError::TooLarge } else { BodyError::Unreadable }
+        if e.downcast_ref::<LengthLimitError>().is_some() {
+            BodyError::TooLarge
+        } else {
+            BodyError::Unreadable
+        }
     })?;
     let bytes = collected.to_bytes();
     if is_gzip(headers) { gunzip(&bytes, limit) } else { Ok(bytes) }

@@ -24,7 +24,8 @@ pub(crate) async fn check_in(State(api): State<Api>, headers: HeaderMap, body: B
     let (device, security_token) = request.identity().unwrap_or_default();
     match api.identity.check_in(Credentials { device, security_token }, now).await {
         Ok(made) => {
-            let body = AndroidCheckinResponse::identifying(made.device.get(), made.security_token, now.as_millis());
+            let body =
+                AndroidCheckinResponse::identifying(made.device.get(), made.security_token, now.as_millis());
             answer(&headers, StatusCode::OK, body.to_bytes())
         }
         // 401 makes Chromium start over, with new subscriptions: those it had are not here.

@@ -2,13 +2,13 @@
 //! compiled in (`protocol/device-registration.md`, host map).
 
 mod body;
-mod v1;
-mod token;
 mod checkin;
-mod register3;
-mod installations;
-mod registrations;
 mod connect;
+mod installations;
+mod register3;
+mod registrations;
+mod token;
+mod v1;
 
 use std::sync::Arc;
 
@@ -42,6 +42,7 @@ pub fn router(api: Api) -> Router {
             "/v1/projects/{project}/registrations/{name}",
             delete(registrations::delete).patch(registrations::update),
         )
+        .method_not_allowed_fallback(not_found)
         .layer(cors());
     Router::new()
         .route("/v1/projects/{project}/{method}", post(v1::send::send))
@@ -53,9 +54,9 @@ pub fn router(api: Api) -> Router {
         .route("/c2dm/register3", post(register3::register3))
         .route("/fcm/connect/subscribe", post(connect::subscribe))
         .route("/fcm/connect/unsubscribe", post(connect::unsubscribe))
+        .method_not_allowed_fallback(not_found)
         .merge(browser)
         .fallback(not_found)
-        .method_not_allowed_fallback(not_found)
         .with_state(api)
 }
 
@@ -72,10 +73,7 @@ fn cors() -> CorsLayer {
 async fn not_found(method: Method, uri: http::Uri) -> axum::response::Response {
     tracing::debug!(%method, path = uri.path(), "no such route");
     let message = format!("The requested URL {} was not found on this server.", uri.path());
-    json(
-        StatusCode::NOT_FOUND,
-        cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message),
-    )
+    json(StatusCode::NOT_FOUND, cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message))
 }
 
 /// Some clients refuse JSON under any other type (`protocol/device-registration.md`, HTTP rules).

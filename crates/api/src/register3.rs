@@ -28,7 +28,12 @@ pub(crate) async fn register3(State(api): State<Api>, headers: HeaderMap, body: 
     }
 }
 
-async fn answer(api: &Api, headers: &HeaderMap, form: &Form, now: Timestamp) -> Result<String, Register3Error> {
+async fn answer(
+    api: &Api,
+    headers: &HeaderMap,
+    form: &Form,
+    now: Timestamp,
+) -> Result<String, Register3Error> {
     let device = authenticate(api, headers, form, now).await?;
     let register = Register3 {
         app: form.get("app").to_owned(),

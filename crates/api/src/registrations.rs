@@ -38,10 +38,8 @@ async fn register(api: &Api, project: &str, headers: &HeaderMap, body: Body) -> 
     };
     let request = read_json(headers, body).await;
     let web = &request["web"];
-    let made = api
-        .identity
-        .register_web(&project, auth_token(headers), &subscription(web), (api.clock)())
-        .await;
+    let made =
+        api.identity.register_web(&project, auth_token(headers), &subscription(web), (api.clock)()).await;
     match made {
         Ok(made) => {
             let fid = made.fid.as_ref().map(|fid| fid.as_str()).unwrap_or_default();

@@ -13,7 +13,12 @@ use crate::body::{self, Form, header_text};
 /// An assertion is some 800 bytes.
 const MAX_BODY: usize = 64 * 1_024;
 
-pub(crate) async fn grant(State(api): State<Api>, headers: HeaderMap, uri: http::Uri, body: Body) -> Response {
+pub(crate) async fn grant(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    uri: http::Uri,
+    body: Body,
+) -> Response {
     let Ok(bytes) = body::read(&headers, body, MAX_BODY).await else {
         return refuse(&OauthError {
             status: 400,

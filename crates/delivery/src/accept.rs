@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_message::{Layout, Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, Timestamp, limits};
+use cresset_message::{
+    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, Timestamp, limits,
+};
+use cresset_store::Batch;
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
-use cresset_store::Batch;
 use cresset_wire::payload::web_plaintext_fits;
 
 use crate::{Delivery, Dispatcher, Handoff, refusal};
@@ -37,7 +39,11 @@ impl Dispatcher {
         Ok(id)
     }
 
-    async fn store_delivery(&self, delivery: &Delivery, now: Timestamp) -> Result<(), cresset_store::StoreError> {
+    async fn store_delivery(
+        &self,
+        delivery: &Delivery,
+        now: Timestamp,
+    ) -> Result<(), cresset_store::StoreError> {
         let record = InboxRecord {
             registration: Some(delivery.recipient.registration.into()),
             collapse_key: delivery.collapse_key.clone(),
@@ -46,7 +52,11 @@ impl Dispatcher {
             message: message_record::encode(&delivery.message),
         };
         let mut batch = Batch::default();
-        batch.put(inbox::key(delivery.recipient.device, delivery.id), record.to_bytes(), Some(delivery.expires));
+        batch.put(
+            inbox::key(delivery.recipient.device, delivery.id),
+            record.to_bytes(),
+            Some(delivery.expires),
+        );
         self.store.write(batch, now).await.map(|_| ())
     }
 

@@ -1,11 +1,11 @@
 //! The journey of a message, one file per stage. The module list is the story.
 
 mod accept;
-mod target;
-mod inbox;
-mod carrier;
 mod ack;
+mod carrier;
 mod expire;
+mod inbox;
+mod target;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};

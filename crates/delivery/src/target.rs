@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use cresset_message::{
-    DeviceId, Fid, Layout, Platform, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebKeys,
+    DeviceId, Fid, Layout, Platform, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp,
+    WebKeys,
 };
+use cresset_store::StoreError;
 use cresset_store::tables::fids::{self, FidRecord};
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord, WebTransport};
-use cresset_store::StoreError;
 use cresset_wire::token::{Presented, present};
 
 use crate::{Dispatcher, refusal};
@@ -41,7 +42,8 @@ impl Dispatcher {
     }
 
     async fn registration_of_fid(&self, fid: &Fid, now: Timestamp) -> Result<RegistrationId, Rejection> {
-        let row = self.store.get(&fids::key(fid), now).await.map_err(refusal)?.ok_or(Rejection::Unregistered)?;
+        let row =
+            self.store.get(&fids::key(fid), now).await.map_err(refusal)?.ok_or(Rejection::Unregistered)?;
         let record = FidRecord::from_bytes(&row.value).map_err(refusal)?;
         record.registration.map(Into::into).ok_or(Rejection::Unregistered)
     }
@@ -64,7 +66,11 @@ impl Dispatcher {
         }
     }
 
-    async fn registration(&self, id: RegistrationId, now: Timestamp) -> Result<Option<RegistrationRecord>, StoreError> {
+    async fn registration(
+        &self,
+        id: RegistrationId,
+        now: Timestamp,
+    ) -> Result<Option<RegistrationRecord>, StoreError> {
         let row = self.store.get(&registrations::key(id), now).await?;
         row.map(|row| RegistrationRecord::from_bytes(&row.value)).transpose()
     }
@@ -77,8 +83,10 @@ fn web_app(
     web: &WebTransport,
     base: DeviceTransport,
 ) -> Option<Recipient> {
-    let keys =
-        WebKeys { p256dh: web.p256dh.as_slice().try_into().ok()?, auth: web.auth.as_slice().try_into().ok()? };
+    let keys = WebKeys {
+        p256dh: web.p256dh.as_slice().try_into().ok()?,
+        auth: web.auth.as_slice().try_into().ok()?,
+    };
     let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys };
     recipient(id, record, base.device, base.app, layout)
 }

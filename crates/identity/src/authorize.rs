@@ -78,7 +78,8 @@ impl Identity {
 
     fn holder_of_access_token(&self, sealed: &str, now: Timestamp) -> Result<Arc<Project>, Rejection> {
         let claim = self.tokens.open(ACCESS_TOKEN, sealed);
-        let claim = claim.as_deref().and_then(AccessClaim::from_bytes).ok_or(Rejection::CredentialsInvalid)?;
+        let claim =
+            claim.as_deref().and_then(AccessClaim::from_bytes).ok_or(Rejection::CredentialsInvalid)?;
         if claim.expires_secs <= now.as_secs() {
             return Err(Rejection::CredentialsExpired);
         }

@@ -7,8 +7,8 @@ use cresset_message::{ProjectNumber, Timestamp};
 use cresset_store::tables::projects::{self, ProjectRecord};
 use cresset_store::{Store, StoreError, Table};
 
-use crate::project::Project;
 use crate::Identity;
+use crate::project::Project;
 
 #[derive(Default)]
 pub(crate) struct Directory {

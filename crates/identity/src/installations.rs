@@ -55,7 +55,11 @@ impl Identity {
         let Some(found) = self.project(project) else {
             return Err(InstallationRefusal::Project(project.to_owned()));
         };
-        if found.api_keys.iter().any(|key| key == api_key) { Ok(found) } else { Err(InstallationRefusal::ApiKey) }
+        if found.api_keys.iter().any(|key| key == api_key) {
+            Ok(found)
+        } else {
+            Err(InstallationRefusal::ApiKey)
+        }
     }
 
     /// Makes an installation, or renews it. A FID that is missing or malformed is replaced: most
@@ -164,13 +168,22 @@ impl Identity {
         alive.then_some((ProjectNumber(u64::from_be_bytes(*project)), fid))
     }
 
-    pub(crate) async fn fid_record(&self, fid: &Fid, now: Timestamp) -> Result<Option<FidRecord>, StoreError> {
+    pub(crate) async fn fid_record(
+        &self,
+        fid: &Fid,
+        now: Timestamp,
+    ) -> Result<Option<FidRecord>, StoreError> {
         let row = self.store.get(&fids::key(fid), now).await?;
         row.map(|row| FidRecord::from_bytes(&row.value)).transpose()
     }
 
     /// Adds to a batch that a FID's registration is this one.
-    pub(crate) fn link_fid(batch: &mut Batch, fid: &Fid, mut record: FidRecord, registration: Option<RegistrationId>) {
+    pub(crate) fn link_fid(
+        batch: &mut Batch,
+        fid: &Fid,
+        mut record: FidRecord,
+        registration: Option<RegistrationId>,
+    ) {
         record.registration = registration.map(Into::into);
         batch.put(fids::key(fid), record.to_bytes(), None);
     }

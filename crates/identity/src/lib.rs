@@ -4,16 +4,16 @@
 //! store has the truth. Devices, installations and registrations are many: each question is one or
 //! two point reads.
 
-mod project;
-mod directory;
-mod jwt;
 mod authorize;
-mod oauth;
 mod checkin;
+mod directory;
 mod installations;
-mod slots;
+mod jwt;
+mod oauth;
+mod project;
 mod register3;
 mod registrations;
+mod slots;
 
 use std::sync::{Arc, RwLock};
 

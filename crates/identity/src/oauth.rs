@@ -92,7 +92,11 @@ impl Identity {
             return Err(OauthError::invalid_grant("Invalid JWT: Failed audience check"));
         }
         if claims.sub.as_deref().is_some_and(|sub| sub != claims.iss) {
-            return Err(OauthError::new(401, "unauthorized_client", "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested."));
+            return Err(OauthError::new(
+                401,
+                "unauthorized_client",
+                "Client is unauthorized to retrieve access tokens using this method, or client not authorized for any of the scopes requested.",
+            ));
         }
         let scopes = claims.scope.as_ref().map(|s| s.names()).unwrap_or_default();
         if scopes.is_empty() || claims.target_audience.is_some() {

@@ -298,8 +298,7 @@ impl Identity {
 
     /// An `authorized_user` file (`protocol/oauth.md` §4), for those who would rather not hold a key.
     pub fn user_credential(&self, id: &ProjectId) -> Result<CredentialFile, ProjectError> {
-        let project =
-            self.project(id.as_str()).ok_or_else(|| ProjectError::NotFound(id.to_string()))?;
+        let project = self.project(id.as_str()).ok_or_else(|| ProjectError::NotFound(id.to_string()))?;
         let (client_id, client_secret) = self.oauth_client(&project);
         Ok(CredentialFile(serde_json::json!({
             "type": "authorized_user",

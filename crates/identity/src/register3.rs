@@ -9,8 +9,8 @@ use cresset_store::tables::{devices, fids::FidRecord};
 use cresset_store::{Batch, StoreError, Table};
 use cresset_wire::token::registration_token;
 
-use crate::project::platform_name;
 use crate::Identity;
+use crate::project::platform_name;
 
 /// The form fields that matter; absent ones empty.
 #[derive(Clone, Debug, Default)]
@@ -133,18 +133,21 @@ impl Identity {
         }
         let prefix = devices::registrations_prefix(&form.app, &form.subtype);
         let partition = devices::partition(device);
-        let page = self
-            .store
-            .scan(Table::DeviceRegistrations, &partition, &prefix, MAX_REGISTRATIONS, now)
-            .await?;
+        let page =
+            self.store.scan(Table::DeviceRegistrations, &partition, &prefix, MAX_REGISTRATIONS, now).await?;
         let mut batch = Batch::default();
         for row in page.rows.iter().take_while(|row| row.sort.starts_with(&prefix)) {
             let names = String::from_utf8_lossy(&row.sort[prefix.len()..]).into_owned();
             let (sender, scope) = names.split_once('\0').unwrap_or((&names, ""));
             let named = |asked: &str, is: &str| matches!(asked, "" | "*") || asked == is;
             if named(&form.sender, sender) && named(&form.scope, scope) {
-                self.drop_registration(&mut batch, RegistrationRef::from_bytes(&row.value)?.into(), now).await?;
-                batch.delete(cresset_store::RowKey::new(Table::DeviceRegistrations, partition.clone(), row.sort.clone()));
+                self.drop_registration(&mut batch, RegistrationRef::from_bytes(&row.value)?.into(), now)
+                    .await?;
+                batch.delete(cresset_store::RowKey::new(
+                    Table::DeviceRegistrations,
+                    partition.clone(),
+                    row.sort.clone(),
+                ));
             }
         }
         if !batch.ops.is_empty() {
@@ -185,7 +188,8 @@ impl Identity {
     fn project_of_sender(&self, form: &Register3) -> Result<ProjectNumber, Register3Error> {
         let names = [&form.app, &form.subtype, &form.sender, &form.scope];
         let too_long = names.iter().map(|n| n.len() + 1).sum::<usize>() > MAX_NAMES;
-        if form.app.is_empty() || form.sender.is_empty() || too_long || names.iter().any(|n| n.contains('\0')) {
+        if form.app.is_empty() || form.sender.is_empty() || too_long || names.iter().any(|n| n.contains('\0'))
+        {
             return Err(Register3Error::InvalidParameters);
         }
         if is_vapid_key(&form.sender) {
@@ -203,7 +207,8 @@ impl Identity {
 
     async fn count_registrations(&self, device: DeviceId, now: Timestamp) -> Result<usize, StoreError> {
         let partition = devices::partition(device);
-        let page = self.store.scan(Table::DeviceRegistrations, &partition, b"", MAX_REGISTRATIONS, now).await?;
+        let page =
+            self.store.scan(Table::DeviceRegistrations, &partition, b"", MAX_REGISTRATIONS, now).await?;
         Ok(page.rows.len())
     }
 

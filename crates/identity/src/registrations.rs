@@ -28,9 +28,13 @@ pub struct WebRegistration {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RegistrationRefusal {
-    #[error("Request had invalid authentication credentials. Expected a Firebase Installations auth token of this project.")]
+    #[error(
+        "Request had invalid authentication credentials. Expected a Firebase Installations auth token of this project."
+    )]
     Unauthenticated,
-    #[error("web.endpoint is not a Web Push endpoint of this server. Push services of others are not delivered to.")]
+    #[error(
+        "web.endpoint is not a Web Push endpoint of this server. Push services of others are not delivered to."
+    )]
     ForeignEndpoint,
     #[error("web.{0} is not valid.")]
     Key(&'static str),
@@ -172,7 +176,12 @@ impl Identity {
         }
     }
 
-    fn fid_of(&self, project: &Project, auth_token: &str, now: Timestamp) -> Result<Fid, RegistrationRefusal> {
+    fn fid_of(
+        &self,
+        project: &Project,
+        auth_token: &str,
+        now: Timestamp,
+    ) -> Result<Fid, RegistrationRefusal> {
         match self.installation_of(auth_token, now) {
             Some((of, fid)) if of == project.number => Ok(fid),
             _ => Err(RegistrationRefusal::Unauthenticated),

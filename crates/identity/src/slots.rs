@@ -28,11 +28,16 @@ impl Identity {
             *block = self.reserve(project, now).await?;
         }
         let index = block.next().expect("a block that is not empty has a next");
-        let bucket = u32::try_from(index >> 16).map_err(|_| StoreError::Unavailable("no registration ids are left".into()))?;
+        let bucket = u32::try_from(index >> 16)
+            .map_err(|_| StoreError::Unavailable("no registration ids are left".into()))?;
         Ok(RegistrationId { project, bucket, slot: index as u16 })
     }
 
-    async fn reserve(&self, project: ProjectNumber, now: Timestamp) -> Result<std::ops::Range<u64>, StoreError> {
+    async fn reserve(
+        &self,
+        project: ProjectNumber,
+        now: Timestamp,
+    ) -> Result<std::ops::Range<u64>, StoreError> {
         let key = counters::next_registration(project);
         loop {
             let row = self.store.get(&key, now).await?;

@@ -72,7 +72,9 @@ impl Query {
         let mut query = Self { access_token: None, pretty: true, unknown: None };
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match name.strip_prefix('$').unwrap_or(&name) {
-                "access_token" | "oauth_token" | "bearer_token" => query.access_token = Some(value.into_owned()),
+                "access_token" | "oauth_token" | "bearer_token" => {
+                    query.access_token = Some(value.into_owned())
+                }
                 "prettyPrint" | "pp" => query.pretty = !matches!(&*value, "false" | "0"),
                 "alt" | "fields" | "key" | "quotaUser" | "callback" | ".xgafv" | "uploadType"
                 | "upload_protocol" | "userIp" => {}

@@ -1,0 +1,6 @@
+//! The APIs through their router, on the memory engine, with a clock that tests move.
+
+mod oauth;
+mod registration;
+mod send;
+mod world;
