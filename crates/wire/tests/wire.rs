@@ -1,3 +1,4 @@
 //! One binary for all tests of `wire` that go through its front door.
 
+mod http2;
 mod v1;
