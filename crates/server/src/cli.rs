@@ -80,7 +80,13 @@ pub struct LogArgs {
 #[derive(Debug, Args)]
 pub struct Serve {
     /// The configuration file
-    #[arg(short, long, value_name = "FILE", env = "CRESSET_CONFIG", required_unless_present = "print_config")]
+    #[arg(
+        short,
+        long,
+        value_name = "FILE",
+        env = "CRESSET_CONFIG",
+        required_unless_present = "print_config"
+    )]
     pub config: Option<PathBuf>,
     /// Print the configuration with every key at its default, commented, and end
     #[arg(long)]

@@ -103,7 +103,12 @@ impl Default for Log {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { http_connections: 10_000, device_connections: 1_000_000, waiting_writes: 4_096, store_cache_mb: 256 }
+        Self {
+            http_connections: 10_000,
+            device_connections: 1_000_000,
+            waiting_writes: 4_096,
+            store_cache_mb: 256,
+        }
     }
 }
 

@@ -112,11 +112,11 @@ impl DataFolder {
 }
 
 /// Writes a file that only its owner reads: whole, or not at all.
-pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, 0o600)
 }
 
-pub fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(crate) fn write_public(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     write(path, bytes, 0o644)
 }
 

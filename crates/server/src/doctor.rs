@@ -28,9 +28,15 @@ pub fn run(args: &crate::cli::Doctor) -> Result<(), Failure> {
     }
     let folder = DataFolder::open(&args.data.folder)?;
     let running = folder.running().ok_or_else(|| {
-        Failure::new(format!("no Cresset is running on {}; start one with `cresset up`", folder.path().display()))
+        Failure::new(format!(
+            "no Cresset is running on {}; start one with `cresset up`",
+            folder.path().display()
+        ))
     })?;
-    println!("Cresset runs as process {}: HTTPS {}, HTTP {}, MCS {}.", running.pid, running.https, running.http, running.mcs);
+    println!(
+        "Cresset runs as process {}: HTTPS {}, HTTP {}, MCS {}.",
+        running.pid, running.https, running.http, running.mcs
+    );
     let Some(address) = running.exec else {
         println!("✗ `cresset exec` has nowhere to lead to.\n");
         return Err(Failure::new(format!(
@@ -39,7 +45,8 @@ pub fn run(args: &crate::cli::Doctor) -> Result<(), Failure> {
             exec::by_hand(&folder, &running)
         )));
     };
-    let this = std::env::current_exe().map_err(|e| Failure::new(format!("this program cannot be found: {e}")))?;
+    let this =
+        std::env::current_exe().map_err(|e| Failure::new(format!("this program cannot be found: {e}")))?;
     let command: Vec<OsString> =
         vec![this.into(), "doctor".into(), "--inside".into(), address.to_string().into()];
     Err(exec::exec(&folder, &args.project, &command))
@@ -76,8 +83,13 @@ fn check(name: &str, port: u16, address: IpAddr, tls: &Arc<ClientConfig>) -> Res
     if port != 443 {
         return stream.flush().map_err(|e| not_trusted(&e));
     }
-    let answer = request(&mut stream, &format!("GET /cresset HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"))?;
-    if answer.starts_with("HTTP/1.1 404") { Ok(()) } else { Err(format!("answers {:?}, which is not Cresset", answer.lines().next())) }
+    let answer =
+        request(&mut stream, &format!("GET /cresset HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n"))?;
+    if answer.starts_with("HTTP/1.1 404") {
+        Ok(())
+    } else {
+        Err(format!("answers {:?}, which is not Cresset", answer.lines().next()))
+    }
 }
 
 type Tls = StreamOwned<ClientConnection, TcpStream>;
@@ -85,13 +97,21 @@ type Tls = StreamOwned<ClientConnection, TcpStream>;
 fn connect(name: &str, port: u16, address: IpAddr, tls: &Arc<ClientConfig>) -> Result<Tls, String> {
     let addresses = (name, port).to_socket_addrs();
     let addresses: Vec<_> = addresses
-        .map_err(|e| format!("does not resolve ({e}): is /etc/hosts read? See the `hosts` line of /etc/nsswitch.conf"))?
+        .map_err(|e| {
+            format!("does not resolve ({e}): is /etc/hosts read? See the `hosts` line of /etc/nsswitch.conf")
+        })?
         .collect();
     let ours = addresses.iter().find(|a| a.ip() == address).ok_or_else(|| {
-        format!("resolves to {:?} instead of {address}: another resolver comes before /etc/hosts", addresses.first().map(|a| a.ip()))
+        format!(
+            "resolves to {:?} instead of {address}: another resolver comes before /etc/hosts",
+            addresses.first().map(|a| a.ip())
+        )
     })?;
     let stream = TcpStream::connect_timeout(ours, PATIENCE).map_err(|e| format!("does not answer: {e}"))?;
-    stream.set_read_timeout(Some(PATIENCE)).and_then(|()| stream.set_write_timeout(Some(PATIENCE))).map_err(|e| e.to_string())?;
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+        .map_err(|e| e.to_string())?;
     let server_name = ServerName::try_from(name.to_owned()).map_err(|e| e.to_string())?;
     let connection = ClientConnection::new(tls.clone(), server_name).map_err(|e| e.to_string())?;
     let mut stream = StreamOwned::new(connection, stream);
@@ -135,16 +155,19 @@ fn client_config() -> Result<Arc<ClientConfig>, Failure> {
 
 #[expect(clippy::disallowed_methods, reason = "doctor checks what exec put into the environment")]
 fn environment(name: &str) -> Result<String, Failure> {
-    std::env::var(name).map_err(|_| Failure::new(format!("{name} is not set: run `cresset doctor` without --inside")))
+    std::env::var(name)
+        .map_err(|_| Failure::new(format!("{name} is not set: run `cresset doctor` without --inside")))
 }
 
 /// What an SDK does first: the JWT bearer grant (`protocol/oauth.md` §2).
 fn account(tls: &Arc<ClientConfig>) -> Result<String, String> {
     let path = environment("GOOGLE_APPLICATION_CREDENTIALS").map_err(|e| e.to_string())?;
     let text = std::fs::read(&path).map_err(|e| format!("cannot be read from {path}: {e}"))?;
-    let file: serde_json::Value = serde_json::from_slice(&text).map_err(|e| format!("in {path} is not JSON: {e}"))?;
+    let file: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|e| format!("in {path} is not JSON: {e}"))?;
     let field = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
-    let key = PrivateKeyDer::from_pem_slice(field("private_key").as_bytes()).map_err(|e| format!("has no good private key: {e}"))?;
+    let key = PrivateKeyDer::from_pem_slice(field("private_key").as_bytes())
+        .map_err(|e| format!("has no good private key: {e}"))?;
     let now = clock::now().as_secs();
     let claims = serde_json::json!({
         "iss": field("client_email"), "scope": "https://www.googleapis.com/auth/firebase.messaging",
@@ -152,15 +175,21 @@ fn account(tls: &Arc<ClientConfig>) -> Result<String, String> {
     });
     let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
     let encoding = jsonwebtoken::EncodingKey::from_rsa_der(pkcs1_of(key.secret_der()));
-    let assertion = jsonwebtoken::encode(&header, &claims, &encoding).map_err(|e| format!("cannot sign: {e}"))?;
-    let body = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
+    let assertion =
+        jsonwebtoken::encode(&header, &claims, &encoding).map_err(|e| format!("cannot sign: {e}"))?;
+    let body =
+        format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
     let name = "oauth2.googleapis.com";
-    let address = (name, 443).to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or("finds no token endpoint")?;
+    let address =
+        (name, 443).to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or("finds no token endpoint")?;
     let mut stream = connect(name, 443, address.ip(), tls)?;
-    let answer = request(&mut stream, &format!(
-        "POST /token HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-        body.len()
-    ))?;
+    let answer = request(
+        &mut stream,
+        &format!(
+            "POST /token HTTP/1.1\r\nHost: {name}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        ),
+    )?;
     if answer.starts_with("HTTP/1.1 200") {
         return Ok(field("client_email"));
     }

@@ -132,7 +132,10 @@ fn environment(files: &TrustFiles, credentials: &Path, project: &str) -> Vec<(&'
     }
     java.push("-Djavax.net.ssl.trustStore=");
     java.push(&files.java);
-    java.push(format!(" -Djavax.net.ssl.trustStorePassword={} -Djavax.net.ssl.trustStoreType=JKS", trust::JAVA_PASSWORD));
+    java.push(format!(
+        " -Djavax.net.ssl.trustStorePassword={} -Djavax.net.ssl.trustStoreType=JKS",
+        trust::JAVA_PASSWORD
+    ));
     let mut set = vec![
         ("NODE_EXTRA_CA_CERTS", bundle()),
         ("REQUESTS_CA_BUNDLE", bundle()),
@@ -212,10 +215,14 @@ mod tests {
 
     #[test]
     fn the_hosts_file_keeps_what_is_not_ours() {
-        let system = "127.0.0.1 localhost db\n10.0.0.1\tFCM.googleapis.com other # old\n# fcm.googleapis.com\n";
+        let system =
+            "127.0.0.1 localhost db\n10.0.0.1\tFCM.googleapis.com other # old\n# fcm.googleapis.com\n";
         let text = hosts_file(system, ADDRESS.parse().unwrap());
         assert!(text.starts_with("127.0.0.1 localhost db\n# fcm.googleapis.com\n"));
         assert!(!text.contains("10.0.0.1"));
-        assert!(text.contains("127.83.0.1\tfcm.googleapis.com\n") && text.contains("127.83.0.1\tmtalk.google.com\n"));
+        assert!(
+            text.contains("127.83.0.1\tfcm.googleapis.com\n")
+                && text.contains("127.83.0.1\tmtalk.google.com\n")
+        );
     }
 }

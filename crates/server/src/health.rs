@@ -5,11 +5,15 @@ use axum::routing::get;
 use http::StatusCode;
 use tokio::sync::watch;
 
-pub fn router(stop: watch::Receiver<bool>) -> Router {
+pub(crate) fn router(stop: watch::Receiver<bool>) -> Router {
     Router::new().route("/healthz", get(|| async { "ok\n" })).route(
         "/readyz",
         get(move || async move {
-            if *stop.borrow() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n") } else { (StatusCode::OK, "ok\n") }
+            if *stop.borrow() {
+                (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+            } else {
+                (StatusCode::OK, "ok\n")
+            }
         }),
     )
 }

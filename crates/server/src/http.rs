@@ -32,7 +32,7 @@ const MAX_HEADERS: u32 = 64 * 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds, or says in one line why not.
-pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
+pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
     let bound = std::net::TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
@@ -50,7 +50,7 @@ pub fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
 
 /// What every HTTP listener shares.
 #[derive(Clone)]
-pub struct Http {
+pub(crate) struct Http {
     pub router: Router,
     pub connections: Arc<Semaphore>,
     /// Turns true when the server is to end.
@@ -59,13 +59,13 @@ pub struct Http {
 
 impl Http {
     /// Serves until told to stop, then until the connections are done.
-    pub async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    pub(crate) async fn serve(self, listener: TcpListener, tls: Option<TlsAcceptor>) {
         let mut stop = self.stop.clone();
         let connections = tracker::Tracker::default();
         loop {
             let permit = tokio::select! {
                 permit = self.connections.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
             };
             let stream = tokio::select! {
                 accepted = listener.accept() => match accepted {
@@ -76,7 +76,7 @@ impl Http {
                         continue;
                     }
                 },
-                _ = stop.wait_for(|stop| *stop) => break,
+                () = stopped(&mut stop) => break,
             };
             let http = self.clone();
             let tls = tls.clone();
@@ -131,7 +131,7 @@ impl Http {
         tokio::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            _ = stop.wait_for(|stop| *stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -140,6 +140,11 @@ impl Http {
             tracing::debug!("a connection ended: {e}");
         }
     }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 enum Protocol {
@@ -182,7 +187,11 @@ impl<S> Mended<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Mended<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
             if this.at < this.ready.len() {

@@ -2,22 +2,23 @@
 //! library is for the tests that start a server in their own process.
 
 pub mod cli;
-pub mod config;
-pub mod failure;
-pub mod up;
-pub mod project;
-pub mod exec;
-pub mod doctor;
-pub mod server;
-mod http;
-mod devices;
-mod health;
-mod telemetry;
-mod data;
-mod pki;
-mod trust;
-mod names;
 mod clock;
+pub mod config;
+mod data;
+mod devices;
+pub mod doctor;
+pub mod exec;
+pub mod failure;
+mod health;
+mod hello;
+mod http;
+mod names;
+mod pki;
+pub mod project;
+pub mod server;
+mod telemetry;
+mod trust;
+pub mod up;
 
 pub use data::{DataFolder, Running};
 pub use server::Server;

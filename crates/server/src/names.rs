@@ -2,7 +2,7 @@
 //! `protocol/oauth.md` §2.1). The leaf is made for them, and `cresset exec` leads them here.
 
 /// Reached on 443.
-pub const HTTPS: [&str; 13] = [
+pub(crate) const HTTPS: [&str; 13] = [
     "fcm.googleapis.com",
     "fcm.mtls.googleapis.com",
     "iid.googleapis.com",
@@ -19,7 +19,7 @@ pub const HTTPS: [&str; 13] = [
 ];
 
 /// Reached on 5228: the devices' connection, and its alternates.
-pub const MCS: [&str; 10] = [
+pub(crate) const MCS: [&str; 10] = [
     "mtalk.google.com",
     "mtalk4.google.com",
     "alt1-mtalk.google.com",
@@ -33,8 +33,8 @@ pub const MCS: [&str; 10] = [
 ];
 
 /// Reached on 5235: legacy XMPP, which comes later; the name is already in the certificate.
-pub const XMPP: [&str; 2] = ["fcm-xmpp.googleapis.com", "gcm-xmpp.googleapis.com"];
+pub(crate) const XMPP: [&str; 2] = ["fcm-xmpp.googleapis.com", "gcm-xmpp.googleapis.com"];
 
-pub fn all() -> impl Iterator<Item = &'static str> {
+pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     HTTPS.into_iter().chain(MCS).chain(XMPP)
 }

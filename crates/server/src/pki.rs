@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use cresset_message::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,13 +24,13 @@ const CA_DAYS: i64 = 3_650;
 
 /// A chain and its key, ready for listeners.
 #[derive(Debug)]
-pub struct Identity {
+pub(crate) struct Identity {
     pub chain: Vec<CertificateDer<'static>>,
     pub key: PrivateKeyDer<'static>,
 }
 
 /// Files in the data folder.
-pub const CA_FILE: &str = "ca.pem";
+pub(crate) const CA_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca.key";
 const LEAF_FILE: &str = "leaf.pem";
 const LEAF_KEY_FILE: &str = "leaf.key";
@@ -38,7 +38,7 @@ const LEAF_KEY_FILE: &str = "leaf.key";
 const LEAF_FACTS_FILE: &str = "leaf.facts";
 
 /// The operator's own certificate.
-pub fn read_own(certificate: &Path, key: &Path) -> Result<Identity, Failure> {
+pub(crate) fn read_own(certificate: &Path, key: &Path) -> Result<Identity, Failure> {
     let unreadable = |what: &str, path: &Path, e: &dyn std::fmt::Display| {
         Failure::new(format!("cannot read the {what} {}: {e}", path.display()))
     };
@@ -54,7 +54,7 @@ pub fn read_own(certificate: &Path, key: &Path) -> Result<Identity, Failure> {
 
 /// The leaf of the private CA; CA and leaf are made where they are missing, and the leaf again when
 /// it is about to expire or should carry other names.
-pub fn private(folder: &Path, extra_names: &[String], now: Timestamp) -> Result<Identity, Failure> {
+pub(crate) fn private(folder: &Path, extra_names: &[String], now: Timestamp) -> Result<Identity, Failure> {
     if !folder.join(CA_FILE).exists() {
         make_ca(folder, now)?;
     }
@@ -92,7 +92,8 @@ fn day(now: Timestamp, offset: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-fn make_ca(folder: &Path, now: Timestamp) -> Result<(), Failure> {
+/// The CA but its key; what it signs names it by these.
+fn ca_params(now: Timestamp) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Cresset private CA");
     params.distinguished_name.push(DnType::OrganizationName, "Cresset");
@@ -100,26 +101,31 @@ fn make_ca(folder: &Path, now: Timestamp) -> Result<(), Failure> {
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     params.not_before = day(now, -1);
     params.not_after = day(now, CA_DAYS);
+    params
+}
+
+fn make_ca(folder: &Path, now: Timestamp) -> Result<(), Failure> {
     let key = KeyPair::generate().map_err(|e| crypto(&e))?;
-    let ca = params.self_signed(&key).map_err(|e| crypto(&e))?;
+    let ca = ca_params(now).self_signed(&key).map_err(|e| crypto(&e))?;
     crate::data::write_secret(&folder.join(CA_KEY_FILE), key.serialize_pem().as_bytes())?;
     crate::data::write_public(&folder.join(CA_FILE), ca.pem().as_bytes())
 }
 
 fn make_leaf(folder: &Path, names: &[String], now: Timestamp) -> Result<(), Failure> {
-    let read = |name: &str| {
-        let path = folder.join(name);
-        std::fs::read_to_string(&path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))
-    };
-    let ca_key = KeyPair::from_pem(&read(CA_KEY_FILE)?).map_err(|e| crypto(&e))?;
-    let issuer = Issuer::from_ca_cert_pem(&read(CA_FILE)?, ca_key).map_err(|e| crypto(&e))?;
+    let path = folder.join(CA_KEY_FILE);
+    let ca_key = std::fs::read_to_string(&path)
+        .map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))?;
+    let ca_key = KeyPair::from_pem(&ca_key).map_err(|e| crypto(&e))?;
+    let issuer = Issuer::new(ca_params(now), ca_key);
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "Cresset");
     for name in names {
         let san = match name.parse::<IpAddr>() {
             Ok(address) => SanType::IpAddress(address),
             Err(_) => SanType::DnsName(
-                name.as_str().try_into().map_err(|_| Failure::new(format!("tls.names: `{name}` is not a host name")))?,
+                name.as_str()
+                    .try_into()
+                    .map_err(|_| Failure::new(format!("tls.names: `{name}` is not a host name")))?,
             ),
         };
         params.subject_alt_names.push(san);
@@ -142,7 +148,7 @@ fn crypto(e: &rcgen::Error) -> Failure {
 }
 
 /// TLS for the HTTP listener: HTTP/2 and HTTP/1.1 by ALPN; no SNI needed, the leaf is for all names.
-pub fn https_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, Failure> {
+pub(crate) fn https_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, Failure> {
     let mut config = server_config(identity)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))

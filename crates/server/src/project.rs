@@ -1,8 +1,8 @@
 //! `cresset project`: Cresset's own API, spoken to the running server, or to the data folder when
 //! it is at rest.
 
-use axum::body::Body;
 use axum::Router;
+use axum::body::Body;
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
@@ -198,7 +198,8 @@ impl Api {
             .uri(format!("/cresset/v1/projects{slash}{path}"))
             .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {token}"));
-        let request = request.body(bytes).map_err(|_| Failure::new(format!("`{path}` cannot be part of a URL")))?;
+        let request =
+            request.body(bytes).map_err(|_| Failure::new(format!("`{path}` cannot be part of a URL")))?;
         let (status, bytes) = match self {
             Self::Running { address, .. } => over_http(*address, request).await?,
             Self::AtRest { router, .. } => in_process(router.clone(), request).await?,
@@ -207,12 +208,17 @@ impl Api {
         if status.is_success() {
             return Ok(value);
         }
-        let message = value["error"]["message"].as_str().map_or_else(|| format!("the server answered {status}"), str::to_owned);
+        let message = value["error"]["message"]
+            .as_str()
+            .map_or_else(|| format!("the server answered {status}"), str::to_owned);
         Err(Failure::new(message))
     }
 }
 
-async fn in_process(router: Router, request: Request<String>) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
+async fn in_process(
+    router: Router,
+    request: Request<String>,
+) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
     let Ok(response) = router.oneshot(request.map(Body::from)).await;
     let status = response.status();
     let body = response.into_body().collect().await;
@@ -224,14 +230,15 @@ async fn over_http(
     address: std::net::SocketAddr,
     request: Request<String>,
 ) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
-    let failed = |e: &dyn std::fmt::Display| Failure::new(format!("the server at {address} does not answer: {e}"));
+    let failed =
+        |e: &dyn std::fmt::Display| Failure::new(format!("the server at {address} does not answer: {e}"));
     // Listening on all addresses, it is reached on loopback.
     let to = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
     let stream = TcpStream::connect(to).await.map_err(|e| failed(&e))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     let driver = tokio::spawn(connection);
-    let response = sender.send_request(request.map(|b| Full::new(b.into()))).await;
+    let response = sender.send_request(request.map(|b| Full::new(bytes::Bytes::from(b)))).await;
     let response: http::Response<hyper::body::Incoming> = response.map_err(|e| failed(&e))?;
     let status = response.status();
     let body = response.into_body().collect().await.map_err(|e| failed(&e))?.to_bytes();

@@ -70,7 +70,7 @@ impl Server {
         let admin_token: Arc<str> = folder.admin_token(&*clock::random())?.into();
         let certificate = match (&config.tls.certificate, &config.tls.key) {
             (Some(certificate), Some(key)) => pki::read_own(certificate, key)?,
-            _ => pki::private(&folder, &config.tls.names, clock::now())?,
+            _ => pki::private(folder.path(), &config.tls.names, clock::now())?,
         };
         let tls = TlsAcceptor::from(pki::https_config(&certificate)?);
 
@@ -81,8 +81,10 @@ impl Server {
 
         let dispatcher = Arc::new(Dispatcher::new(core.store.clone(), core.tokens.clone(), clock::random()));
         let (stop, stopping) = watch::channel(false);
-        let api = Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
-        let admin = Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
+        let api =
+            Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
+        let admin =
+            Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
         let fcm = cresset_api::router(api);
         let local = fcm.clone().merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
         let connections = Arc::new(Semaphore::new(config.limits.http_connections));
@@ -104,12 +106,30 @@ impl Server {
             listeners.spawn(listener(fcm).serve(exec.https, Some(tls)));
             mcs_listeners.push(exec.mcs);
         }
-        crate::devices::spawn(&mut listeners, config, &certificate, &core, &dispatcher, mcs_listeners, stopping)?;
+        crate::devices::spawn(
+            &mut listeners,
+            config,
+            &certificate,
+            &core,
+            &dispatcher,
+            mcs_listeners,
+            stopping,
+        )?;
         folder.write_running(&running)?;
         let sweeper = tokio::spawn(sweep(Sweeper::new(core.store.clone())));
         let drain = Duration::from_secs(config.shutdown.drain_seconds);
         let store = core.store;
-        Ok(Self { identity: core.identity, folder, running, admin_token, store, stop, listeners, sweeper, drain })
+        Ok(Self {
+            identity: core.identity,
+            folder,
+            running,
+            admin_token,
+            store,
+            stop,
+            listeners,
+            sweeper,
+            drain,
+        })
     }
 
     /// No new connections, a Close to each device, requests in flight answered; then the store is

@@ -6,7 +6,7 @@ use crate::config::{Log, LogFormat};
 use crate::failure::Failure;
 
 /// To standard error: standard output is for what a command was asked to print.
-pub fn start(log: &Log) -> Result<(), Failure> {
+pub(crate) fn start(log: &Log) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&log.level)
         .map_err(|e| Failure::new(format!("log.level: `{}` is not a level: {e}", log.level)))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -20,7 +20,7 @@ const SYSTEM_BUNDLES: [&str; 5] = [
 
 /// Files of a data folder that `cresset exec` points runtimes to.
 #[derive(Clone, Debug)]
-pub struct TrustFiles {
+pub(crate) struct TrustFiles {
     /// The CA alone.
     pub ca: PathBuf,
     /// The system's authorities and the CA, PEM.
@@ -30,13 +30,16 @@ pub struct TrustFiles {
 }
 
 /// Java insists on one; what is in the file is public.
-pub const JAVA_PASSWORD: &str = "changeit";
+pub(crate) const JAVA_PASSWORD: &str = "changeit";
 
 /// Writes bundle and Java store beside the CA. `extra` is a bundle the environment already named.
-pub fn write(ca: &Path, folder: &Path, extra: Option<&Path>) -> Result<TrustFiles, Failure> {
+pub(crate) fn write(ca: &Path, folder: &Path, extra: Option<&Path>) -> Result<TrustFiles, Failure> {
     let ours = std::fs::read_to_string(ca)
         .map_err(|e| Failure::new(format!("cannot read the CA {}: {e}", ca.display())))?;
-    let system = extra.into_iter().chain(SYSTEM_BUNDLES.iter().map(Path::new)).find_map(|path| std::fs::read_to_string(path).ok());
+    let system = extra
+        .into_iter()
+        .chain(SYSTEM_BUNDLES.iter().map(Path::new))
+        .find_map(|path| std::fs::read_to_string(path).ok());
     let bundle_text = format!("{}\n{ours}", system.unwrap_or_default());
     let files = TrustFiles {
         ca: ca.to_owned(),

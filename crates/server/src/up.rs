@@ -96,7 +96,11 @@ fn screenful(server: &Server, id: &ProjectId) -> String {
     for app in &project.apps {
         out.push_str(&format!("  app     {}   {}\n", app.id, app.package));
     }
-    let data = if server.folder.path().ends_with("cresset-data") { String::new() } else { format!(" --data {}", server.folder.path().display()) };
+    let data = if server.folder.path().ends_with("cresset-data") {
+        String::new()
+    } else {
+        format!(" --data {}", server.folder.path().display())
+    };
     out.push_str(&format!(
         "\nNext:\n\
          \x20 cresset doctor{data}                     checks that programs can be led here\n\

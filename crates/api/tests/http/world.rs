@@ -20,26 +20,26 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-pub struct World {
+pub(crate) struct World {
     router: Router,
     pub identity: Arc<Identity>,
     now: Arc<AtomicU64>,
 }
 
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Vec<u8>,
 }
 
 /// A device that checked in.
-pub struct Phone {
+pub(crate) struct Phone {
     pub id: u64,
     pub security_token: u64,
 }
 
 /// Claims, a key and a `kid` for a JWT.
-pub struct Signer {
+pub(crate) struct Signer {
     pub email: String,
     pub key_id: String,
     private_key: Vec<u8>,
@@ -57,7 +57,7 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
 }
 
 impl World {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
         let store: Store = Arc::new(MemoryEngine::new());
         let tokens = TokenKey::new(&[9; 32]);
@@ -74,16 +74,16 @@ impl World {
         world
     }
 
-    pub fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_micros(self.now.load(Ordering::Relaxed))
     }
 
-    pub fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.now.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
     }
 
     /// A project with an Android and a web app.
-    pub async fn project(&self, id: &str) -> Arc<Project> {
+    pub(crate) async fn project(&self, id: &str) -> Arc<Project> {
         let id = id.parse().unwrap();
         self.identity.create_project(&id, "", None, self.now()).await.unwrap();
         for (platform, package) in [(Platform::Android, "com.example.app"), (Platform::Web, "")] {
@@ -93,11 +93,11 @@ impl World {
         self.identity.project(id.as_str()).unwrap()
     }
 
-    pub fn demo(&self) -> Arc<Project> {
+    pub(crate) fn demo(&self) -> Arc<Project> {
         self.identity.project("demo").unwrap()
     }
 
-    pub async fn signer(&self, project: &str) -> Signer {
+    pub(crate) async fn signer(&self, project: &str) -> Signer {
         let file =
             self.identity.add_service_account_key(&project.parse().unwrap(), self.now()).await.unwrap().0;
         let pem = file["private_key"].as_str().unwrap();
@@ -111,7 +111,7 @@ impl World {
         }
     }
 
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: &str,
         path: &str,
@@ -128,13 +128,13 @@ impl World {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
-    pub async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn form(&self, path: &str, headers: &[(&str, &str)], fields: &[(&str, &str)]) -> Answer {
         let body: String = form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
         self.request("POST", path, headers, body).await
     }
 
     /// An access token of the demo project, by the grant that SDKs use.
-    pub async fn access_token(&self, project: &str) -> String {
+    pub(crate) async fn access_token(&self, project: &str) -> String {
         let signer = self.signer(project).await;
         let assertion = signer.sign(&signer.claims(self.now()));
         let answer = self.grant(&assertion).await;
@@ -142,25 +142,25 @@ impl World {
         answer.json()["access_token"].as_str().unwrap().to_owned()
     }
 
-    pub async fn grant(&self, assertion: &str) -> Answer {
+    pub(crate) async fn grant(&self, assertion: &str) -> Answer {
         let jwt_bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer";
         self.form("/token", &[], &[("grant_type", jwt_bearer), ("assertion", assertion)]).await
     }
 
-    pub async fn send(&self, project: &str, credential: &str, body: &str) -> Answer {
+    pub(crate) async fn send(&self, project: &str, credential: &str, body: &str) -> Answer {
         let path = format!("/v1/projects/{project}/messages:send");
         let authorization = format!("Bearer {credential}");
         self.request("POST", &path, &[("authorization", &authorization)], body.to_owned()).await
     }
 
-    pub async fn check_in(&self) -> Phone {
+    pub(crate) async fn check_in(&self) -> Phone {
         let answer = self.request("POST", "/checkin", &[], check_in_body(0, 0)).await;
         assert_eq!(answer.status, StatusCode::OK);
         let answer = AndroidCheckinResponse::parse(&answer.body).unwrap();
         Phone { id: answer.android_id.unwrap(), security_token: answer.security_token.unwrap() }
     }
 
-    pub async fn register3(&self, phone: &Phone, fields: &[(&str, &str)]) -> Answer {
+    pub(crate) async fn register3(&self, phone: &Phone, fields: &[(&str, &str)]) -> Answer {
         let device = phone.id.to_string();
         let login = phone.login();
         let mut all = vec![("device", device.as_str())];
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// A phone with an Android app registered: its token.
-    pub async fn android_token(&self) -> (Phone, String) {
+    pub(crate) async fn android_token(&self) -> (Phone, String) {
         let phone = self.check_in().await;
         let sender = self.demo().number.to_string();
         let fields =
@@ -180,7 +180,7 @@ impl World {
     }
 }
 
-pub fn check_in_body(id: i64, security_token: u64) -> Vec<u8> {
+pub(crate) fn check_in_body(id: i64, security_token: u64) -> Vec<u8> {
     AndroidCheckinRequest {
         id: Some(id),
         security_token: Some(security_token),
@@ -192,22 +192,22 @@ pub fn check_in_body(id: i64, security_token: u64) -> Vec<u8> {
 }
 
 impl Phone {
-    pub fn login(&self) -> String {
+    pub(crate) fn login(&self) -> String {
         format!("AidLogin {}:{}", self.id, self.security_token)
     }
 }
 
 impl Answer {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.text()))
     }
 
     /// `error.status`, and the code of the detail that SDKs read.
-    pub fn refusal(&self) -> (u16, String, String) {
+    pub(crate) fn refusal(&self) -> (u16, String, String) {
         let error = self.json()["error"].clone();
         let details = error["details"].as_array().cloned().unwrap_or_default();
         let code = details.iter().find_map(|d| d["errorCode"].as_str()).unwrap_or_default();
@@ -217,7 +217,7 @@ impl Answer {
 
 impl Signer {
     /// As the Admin SDKs write them.
-    pub fn claims(&self, now: Timestamp) -> Value {
+    pub(crate) fn claims(&self, now: Timestamp) -> Value {
         json!({
             "iss": self.email,
             "scope": "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email",
@@ -228,11 +228,11 @@ impl Signer {
     }
 
     /// Without `kid`, as Node's SDK.
-    pub fn sign(&self, claims: &Value) -> String {
+    pub(crate) fn sign(&self, claims: &Value) -> String {
         self.sign_with(claims, None)
     }
 
-    pub fn sign_with(&self, claims: &Value, key_id: Option<&str>) -> String {
+    pub(crate) fn sign_with(&self, claims: &Value, key_id: Option<&str>) -> String {
         let mut header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
         header.kid = key_id.map(str::to_owned);
         let key = jsonwebtoken::EncodingKey::from_rsa_der(&self.private_key);
