@@ -117,6 +117,10 @@ impl Session {
         }
     }
 
+    pub fn is_logged_in(&self) -> bool {
+        matches!(self.phase, Phase::Live(_))
+    }
+
     /// Whether a message is to be written now. Asked before the message is given its form, which
     /// may cost an encryption.
     pub fn offer(&self, id: MessageId, expires: Timestamp, now: Timestamp) -> Offer {

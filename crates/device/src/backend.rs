@@ -1,0 +1,56 @@
+//! What the listener needs of the house: who a device is, and what waits for it. Two traits, so
+//! that connections can be tested without a store; their futures are boxed, so that an idle
+//! connection does not carry the size of the store's.
+
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use cresset_delivery::{Delivery, Dispatcher};
+use cresset_identity::Identity;
+use cresset_message::{DeviceId, MessageId, Timestamp};
+
+pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, BackendError>> + Send + 'a>>;
+/// The store could not be asked; nothing more is known here, and nothing more would help.
+pub type BackendError = Box<dyn Error + Send + Sync>;
+
+/// Who a device is.
+pub trait Logins: Send + Sync + 'static {
+    fn authenticate(&self, device: DeviceId, security_token: u64, now: Timestamp) -> Answer<'_, bool>;
+}
+
+/// What waits for a device, and what it has received.
+pub trait Inbox: Send + Sync + 'static {
+    fn pending<'a>(
+        &'a self,
+        device: DeviceId,
+        limit: usize,
+        skip: &'a (dyn Fn(MessageId) -> bool + Sync),
+        now: Timestamp,
+    ) -> Answer<'a, Vec<Arc<Delivery>>>;
+
+    fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()>;
+}
+
+impl Logins for Identity {
+    fn authenticate(&self, device: DeviceId, security_token: u64, now: Timestamp) -> Answer<'_, bool> {
+        Box::pin(async move { Ok(self.authenticate_device(device, security_token, now).await?) })
+    }
+}
+
+impl Inbox for Dispatcher {
+    fn pending<'a>(
+        &'a self,
+        device: DeviceId,
+        limit: usize,
+        skip: &'a (dyn Fn(MessageId) -> bool + Sync),
+        now: Timestamp,
+    ) -> Answer<'a, Vec<Arc<Delivery>>> {
+        Box::pin(async move { Ok(self.pending(device, limit, skip, now).await?) })
+    }
+
+    fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()> {
+        Box::pin(async move { Ok(self.acknowledge(device, ids, now).await?) })
+    }
+}

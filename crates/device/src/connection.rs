@@ -1,0 +1,185 @@
+//! One socket: the task that waits for it, and the door through which deliveries come in from
+//! other threads. What either does happens under one lock, without waiting, in [`Link`].
+//!
+//! A silent connection costs its socket, its TLS keys and this task: no buffers, no channel.
+
+mod link;
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use cresset_delivery::{Delivery, Handoff};
+use cresset_message::{DeviceId, MessageId, Timestamp};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::time::{sleep, timeout};
+
+use crate::listener::Context;
+use crate::session::Reason;
+use crate::tls::Tls;
+use link::{Link, Step};
+
+/// Deliveries read from an inbox at a time: what a connection that catches up holds in memory.
+const INBOX_BATCH: usize = 64;
+/// How long a closing connection may take to swallow what was written to it.
+const LINGER: Duration = Duration::from_secs(2);
+
+pub(crate) struct Connection {
+    socket: TcpStream,
+    link: Mutex<Link>,
+    /// Another thread has changed the link in a way that its task must act on.
+    woken: Notify,
+    /// Set once, at login.
+    device: OnceLock<DeviceId>,
+}
+
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, tls: Tls, now: Timestamp) -> Arc<Self> {
+        Arc::new(Self {
+            socket,
+            link: Mutex::new(Link::new(tls, now)),
+            woken: Notify::new(),
+            device: OnceLock::new(),
+        })
+    }
+
+    /// Writes a delivery, now or when its turn comes.
+    pub(crate) fn push(&self, delivery: Arc<Delivery>, context: &Context) -> Handoff {
+        let mut link = self.link();
+        let handoff = link.push(delivery, &self.socket, context);
+        if link.needs_its_task() {
+            self.woken.notify_one();
+        }
+        handoff
+    }
+
+    /// Asks the connection's task to end it.
+    pub(crate) fn close(&self, reason: Reason, context: &Context) {
+        self.link().close(reason, &self.socket, (context.clock)());
+        self.woken.notify_one();
+    }
+
+    /// Serves the connection until it ends. `permit` is one of those for devices that have not
+    /// logged in yet, and is given back when this one has.
+    pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, permit: OwnedSemaphorePermit) {
+        let mut permit = Some(permit);
+        let mut open = Open { connection: &self, context: &context, reason: Reason::Unreadable };
+        open.reason = loop {
+            let step = self.link().next_step();
+            match step {
+                Step::Authenticate { device, security_token } => {
+                    self.authenticate(device, security_token, &context).await;
+                    permit = None;
+                }
+                Step::Acknowledge(ids) => self.acknowledge(ids, &context).await,
+                Step::ReadInbox { room } => self.read_inbox(room, &context).await,
+                Step::Wait { readable, writable, until } => {
+                    self.wait(readable, writable, until, &context).await;
+                }
+                Step::Close(reason) => break reason,
+            }
+        };
+        drop(permit);
+        let reason = open.reason;
+        drop(open);
+        if reason.deserves_the_rest() {
+            let _ = timeout(LINGER, self.drain()).await;
+        }
+    }
+
+    async fn authenticate(self: &Arc<Self>, device: DeviceId, security_token: u64, context: &Context) {
+        let now = (context.clock)();
+        match context.logins.authenticate(device, security_token, now).await {
+            Ok(known) => {
+                self.link().authenticated(known, &self.socket, (context.clock)());
+                if known && self.device.set(device).is_ok() {
+                    // From here on deliveries are pushed; what came before is in the inbox, which
+                    // is read next. Neither misses anything, and what both see is told by its id.
+                    context.logged_in(device, self);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%device, "a login could not be checked: {error}");
+                self.link().close(Reason::Unavailable, &self.socket, now);
+            }
+        }
+    }
+
+    async fn acknowledge(&self, ids: Vec<MessageId>, context: &Context) {
+        let Some(device) = self.device.get() else { return };
+        context.counters.acknowledged.add(ids.len());
+        if let Err(error) = context.inbox.acknowledge(*device, &ids, (context.clock)()).await {
+            tracing::warn!(%device, count = ids.len(), "acknowledgements could not be stored: {error}");
+            self.link().keep_acknowledgements(ids);
+        }
+    }
+
+    async fn read_inbox(&self, room: usize, context: &Context) {
+        let Some(device) = self.device.get() else { return };
+        let limit = room.min(INBOX_BATCH);
+        let skip = |id| self.link().has(id);
+        match context.inbox.pending(*device, limit, &skip, (context.clock)()).await {
+            Ok(deliveries) => {
+                let last = deliveries.len() < limit;
+                self.link().deliver_from_inbox(deliveries, last, &self.socket, context);
+            }
+            Err(error) => {
+                tracing::warn!(%device, "an inbox could not be read: {error}");
+                self.link().close(Reason::Unavailable, &self.socket, (context.clock)());
+            }
+        }
+    }
+
+    async fn wait(&self, readable: bool, writable: bool, until: Option<Timestamp>, context: &Context) {
+        let now = (context.clock)();
+        let rest = until.map_or(Duration::MAX, |until| until.since(now));
+        tokio::select! {
+            ready = self.socket.readable(), if readable => match ready {
+                Ok(()) => self.link().receive(&self.socket, (context.clock)()),
+                Err(_) => self.link().close(Reason::PeerClosed, &self.socket, now),
+            },
+            ready = self.socket.writable(), if writable => match ready {
+                Ok(()) => self.link().flush(&self.socket, (context.clock)()),
+                Err(_) => self.link().close(Reason::PeerClosed, &self.socket, now),
+            },
+            () = self.woken.notified() => {}
+            () = sleep(rest) => self.link().time_passed(&self.socket, (context.clock)()),
+        }
+    }
+
+    /// Gives a peer that is being sent away the reason.
+    async fn drain(&self) {
+        while self.link().has_outgoing() {
+            if self.socket.writable().await.is_err() {
+                return;
+            }
+            self.link().flush(&self.socket, Timestamp::default());
+        }
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        // A panic while the lock was held (rustls, prost) must not take others down with it.
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Says when a connection has ended, however it ended: a panic of a library must not leave a dead
+/// connection among the living.
+struct Open<'a> {
+    connection: &'a Arc<Connection>,
+    context: &'a Context,
+    reason: Reason,
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.context.ended(self.connection, self.connection.device.get().copied(), self.reason);
+    }
+}
+
+impl Reason {
+    /// Whether a peer may still read what was written to it last.
+    fn deserves_the_rest(self) -> bool {
+        !matches!(self, Self::PeerClosed | Self::Stalled)
+    }
+}

@@ -1,0 +1,413 @@
+//! What a connection knows, and everything it does without waiting: bytes through TLS, frames
+//! and session, and what follows back out.
+
+use std::cell::RefCell;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_delivery::{Delivery, Handoff};
+use cresset_message::{DeviceId, MessageId, Timestamp};
+use cresset_wire::mcs::{Decoder, Role};
+use cresset_wire::payload::{Envelope, stanza};
+use tokio::net::TcpStream;
+
+use crate::listener::Context;
+use crate::session::{Action, Event, Offer, Reason, Session};
+use crate::tls::Tls;
+
+/// Bytes written for a device and not taken by its socket; beyond it the device is left alone
+/// until it reads. Some fifty messages of the largest size.
+const MAX_OUTGOING: usize = 256 * 1024;
+/// How long a device may leave its socket full.
+const MAX_STALL: Duration = Duration::from_secs(60);
+/// Now-or-never messages (TTL 0) that wait while a device catches up with its inbox.
+const MAX_HELD: usize = 100;
+/// Acknowledgements that the store would not take and that are kept for another try.
+const MAX_UNSAVED: usize = 10_000;
+/// A TLS record with its overhead (RFC 5246 §6.2.3 allows the most: 2^14 + 2048 and the header).
+const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
+
+/// Buffers of a thread, not of a connection.
+struct Buffers {
+    incoming: Vec<u8>,
+    plaintext: Vec<u8>,
+    outgoing: Vec<u8>,
+}
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> =
+        RefCell::new(Buffers { incoming: vec![0; MAX_RECORD], plaintext: Vec::new(), outgoing: Vec::new() });
+    static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a connection's task is to do next.
+pub(super) enum Step {
+    Authenticate { device: DeviceId, security_token: u64 },
+    Acknowledge(Vec<MessageId>),
+    ReadInbox { room: usize },
+    Wait { readable: bool, writable: bool, until: Option<Timestamp> },
+    Close(Reason),
+}
+
+pub(super) struct Link {
+    tls: Tls,
+    decoder: Decoder,
+    session: Session,
+    /// The beginning of a record whose rest is on its way.
+    incoming: Vec<u8>,
+    /// What came behind a login that is being checked.
+    waiting: Vec<u8>,
+    /// Records that the socket would not take yet.
+    outgoing: Vec<u8>,
+    /// Since when the socket takes nothing.
+    stalled: Option<Timestamp>,
+    acknowledged: Vec<MessageId>,
+    /// Acknowledgements that the store would not take; they go with the next ones.
+    unsaved: Vec<MessageId>,
+    login: Option<(DeviceId, u64)>,
+    catching_up: Option<Box<CatchingUp>>,
+    closing: Option<Reason>,
+}
+
+/// A device that is being given its inbox. Pushes wait meanwhile, or would overtake it.
+#[derive(Default)]
+struct CatchingUp {
+    /// Something was pushed that the inbox may not have shown yet.
+    again: bool,
+    held: Vec<Arc<Delivery>>,
+}
+
+impl Link {
+    pub(super) fn new(tls: Tls, now: Timestamp) -> Self {
+        Self {
+            tls,
+            decoder: Decoder::new(Role::Server),
+            session: Session::new(now),
+            incoming: Vec::new(),
+            waiting: Vec::new(),
+            outgoing: Vec::new(),
+            stalled: None,
+            acknowledged: Vec::new(),
+            unsaved: Vec::new(),
+            login: None,
+            catching_up: None,
+            closing: None,
+        }
+    }
+
+    pub(super) fn next_step(&mut self) -> Step {
+        if let Some(reason) = self.closing {
+            return Step::Close(reason);
+        }
+        if let Some((device, security_token)) = self.login.take() {
+            return Step::Authenticate { device, security_token };
+        }
+        if self.is_logged_in() && !self.acknowledged.is_empty() {
+            let mut ids = std::mem::take(&mut self.unsaved);
+            ids.append(&mut self.acknowledged);
+            return Step::Acknowledge(ids);
+        }
+        let full = self.outgoing.len() >= MAX_OUTGOING;
+        if self.catching_up.is_some() && !full {
+            match self.session.room() {
+                0 => self.wait_for_acknowledgements(),
+                room => return Step::ReadInbox { room },
+            }
+        }
+        Step::Wait { readable: !full, writable: !self.outgoing.is_empty(), until: self.deadline() }
+    }
+
+    /// Whether the last push left something that only the task can do.
+    pub(super) fn needs_its_task(&self) -> bool {
+        !self.outgoing.is_empty() || !self.acknowledged.is_empty() || self.closing.is_some()
+    }
+
+    pub(super) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether a message needs no delivery on this connection: it is on its way, or received.
+    pub(super) fn has(&self, id: MessageId) -> bool {
+        self.session.is_in_flight(id) || self.acknowledged.contains(&id) || self.unsaved.contains(&id)
+    }
+
+    /// Reads once, and acts on it.
+    pub(super) fn receive(&mut self, socket: &TcpStream, now: Timestamp) {
+        BUFFERS.with_borrow_mut(|buffers| {
+            let kept = self.incoming.len();
+            buffers.incoming[..kept].copy_from_slice(&self.incoming);
+            match socket.try_read(&mut buffers.incoming[kept..]) {
+                Ok(0) => self.close(Reason::PeerClosed, socket, now),
+                Ok(read) => self.take(buffers, kept + read, socket, now),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => self.close(Reason::PeerClosed, socket, now),
+            }
+        });
+    }
+
+    /// Takes `filled` bytes of TLS.
+    fn take(&mut self, buffers: &mut Buffers, filled: usize, socket: &TcpStream, now: Timestamp) {
+        buffers.plaintext.clear();
+        buffers.outgoing.clear();
+        let incoming = &mut buffers.incoming[..filled];
+        let result = self.tls.receive(incoming, &mut buffers.plaintext, &mut buffers.outgoing);
+        self.send(&buffers.outgoing, socket, now);
+        let progress = match result {
+            Ok(progress) => progress,
+            Err(error) => {
+                tracing::debug!("TLS with a device failed: {error}");
+                return self.close(Reason::Unreadable, socket, now);
+            }
+        };
+        self.keep(&buffers.incoming[progress.used..filled], socket, now);
+        self.decode(&buffers.plaintext, socket, now);
+        if progress.closed {
+            self.close(Reason::PeerClosed, socket, now);
+        }
+    }
+
+    /// Keeps the beginning of a record until its rest is there.
+    fn keep(&mut self, rest: &[u8], socket: &TcpStream, now: Timestamp) {
+        if rest.len() >= MAX_RECORD {
+            return self.close(Reason::Unreadable, socket, now);
+        }
+        self.incoming = rest.to_vec();
+    }
+
+    fn decode(&mut self, mut plaintext: &[u8], socket: &TcpStream, now: Timestamp) {
+        while self.closing.is_none() {
+            if self.login.is_some() {
+                // Who pipelines behind its login is served after it.
+                self.waiting.extend_from_slice(plaintext);
+                return;
+            }
+            match self.decoder.next(&mut plaintext) {
+                Ok(Some(incoming)) => self.on_event(Event::Received(incoming), socket, now),
+                Ok(None) => return,
+                Err(error) => {
+                    tracing::debug!("a device sent what is no frame: {error}");
+                    self.close(Reason::Unreadable, socket, now);
+                }
+            }
+        }
+    }
+
+    pub(super) fn authenticated(&mut self, known: bool, socket: &TcpStream, now: Timestamp) {
+        self.on_event(Event::Authenticated(known), socket, now);
+        let waiting = std::mem::take(&mut self.waiting);
+        self.decode(&waiting, socket, now);
+    }
+
+    pub(super) fn time_passed(&mut self, socket: &TcpStream, now: Timestamp) {
+        if self.stalled.is_some_and(|since| since + MAX_STALL <= now) {
+            return self.close(Reason::Stalled, socket, now);
+        }
+        self.on_event(Event::TimePassed, socket, now);
+    }
+
+    /// Takes one delivery from another thread.
+    pub(super) fn push(&mut self, delivery: Arc<Delivery>, socket: &TcpStream, context: &Context) -> Handoff {
+        if self.closing.is_some() || !self.is_logged_in() {
+            return Handoff::Offline;
+        }
+        if self.outgoing.len() >= MAX_OUTGOING {
+            self.read_inbox();
+        }
+        match &mut self.catching_up {
+            Some(catching_up) => catching_up.push(delivery),
+            None => self.write(&delivery, socket, context),
+        }
+    }
+
+    /// Writes what an inbox held. `last`: it held no more than this.
+    pub(super) fn deliver_from_inbox(
+        &mut self,
+        deliveries: Vec<Arc<Delivery>>,
+        last: bool,
+        socket: &TcpStream,
+        context: &Context,
+    ) {
+        let mut complete = last;
+        for delivery in deliveries {
+            if self.outgoing.len() >= MAX_OUTGOING {
+                complete = false;
+                break;
+            }
+            self.write(&delivery, socket, context);
+        }
+        if let Some(catching_up) = &mut self.catching_up
+            && complete
+            && !std::mem::take(&mut catching_up.again)
+        {
+            let held = self.catching_up.take().map(|catching_up| catching_up.held);
+            held.into_iter().flatten().for_each(|delivery| {
+                self.write(&delivery, socket, context);
+            });
+        }
+    }
+
+    /// Gives the delivery its form and writes it, if its time is now.
+    fn write(&mut self, delivery: &Delivery, socket: &TcpStream, context: &Context) -> Handoff {
+        let now = (context.clock)();
+        let now_or_never = delivery.ttl.is_zero();
+        let expires = if now_or_never { Timestamp::from_micros(u64::MAX) } else { delivery.expires };
+        match self.session.offer(delivery.id, expires, now) {
+            Offer::Write => {
+                self.write_new(delivery, socket, now, context);
+                Handoff::Accepted
+            }
+            Offer::InFlight => Handoff::Accepted,
+            Offer::NoRoom if !now_or_never => {
+                self.session.read_inbox_after_acks();
+                Handoff::Busy
+            }
+            Offer::NoRoom | Offer::Expired => Handoff::Busy,
+            Offer::NotConnected => Handoff::Offline,
+        }
+    }
+
+    fn write_new(&mut self, delivery: &Delivery, socket: &TcpStream, now: Timestamp, context: &Context) {
+        let envelope = Envelope {
+            id: delivery.id,
+            message: &delivery.message,
+            recipient: &delivery.recipient,
+            priority: delivery.priority,
+            collapse_key: delivery.collapse_key.as_deref(),
+            ttl: delivery.ttl,
+        };
+        match stanza(&envelope, context.randomness.as_ref()) {
+            Ok(stanza) => {
+                context.counters.written.add(1);
+                self.on_event(Event::Deliver(delivery.id, Box::new(stanza)), socket, now);
+            }
+            Err(error) => {
+                // It would fail at every login until it expires.
+                context.counters.undeliverable.add(1);
+                tracing::warn!(message.id = %delivery.id, "a message has no form for its device and is dropped: {error}");
+                self.acknowledged.push(delivery.id);
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event, socket: &TcpStream, now: Timestamp) {
+        for action in self.session.on_event(event, now) {
+            match action {
+                Action::Write(frame) => self.seal(&frame, socket, now),
+                Action::Authenticate { device, security_token } => {
+                    self.login = Some((device, security_token))
+                }
+                Action::Acknowledge(ids) => self.acknowledged.extend(ids),
+                Action::ReadInbox => self.read_inbox(),
+                Action::Close(reason) => self.end(reason, socket, now),
+            }
+        }
+    }
+
+    fn seal(&mut self, frame: &[u8], socket: &TcpStream, now: Timestamp) {
+        RECORD.with_borrow_mut(|record| {
+            record.clear();
+            match self.tls.seal(frame, record) {
+                Ok(()) => self.send(record, socket, now),
+                Err(error) => {
+                    tracing::debug!("a record for a device could not be made: {error}");
+                    self.end(Reason::Unreadable, socket, now);
+                }
+            }
+        });
+    }
+
+    /// Writes at once what the socket takes, and keeps the rest in order.
+    fn send(&mut self, record: &[u8], socket: &TcpStream, now: Timestamp) {
+        let mut written = 0;
+        if self.outgoing.is_empty() && !record.is_empty() {
+            match socket.try_write(record) {
+                Ok(count) => written = count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return self.gone(),
+            }
+        }
+        if written < record.len() {
+            self.outgoing.extend_from_slice(&record[written..]);
+            self.stalled.get_or_insert(now);
+        }
+    }
+
+    /// Writes what was kept, as far as the socket takes it.
+    pub(super) fn flush(&mut self, socket: &TcpStream, now: Timestamp) {
+        match socket.try_write(&self.outgoing) {
+            Ok(count) if count == self.outgoing.len() => {
+                self.outgoing = Vec::new();
+                self.stalled = None;
+            }
+            Ok(count) => {
+                self.outgoing.drain(..count);
+                self.stalled = Some(now);
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.gone(),
+        }
+    }
+
+    /// Ends the connection for a reason of ours, unless it is ending.
+    pub(super) fn close(&mut self, reason: Reason, socket: &TcpStream, now: Timestamp) {
+        if reason == Reason::Shutdown && self.closing.is_none() {
+            self.on_event(Event::Shutdown, socket, now);
+        }
+        self.end(reason, socket, now);
+    }
+
+    fn end(&mut self, reason: Reason, socket: &TcpStream, now: Timestamp) {
+        if self.closing.is_some() {
+            return;
+        }
+        self.closing = Some(reason);
+        let mut alert = Vec::new();
+        if self.tls.close(&mut alert).is_ok() {
+            self.send(&alert, socket, now);
+        }
+    }
+
+    fn gone(&mut self) {
+        self.outgoing = Vec::new();
+        self.closing.get_or_insert(Reason::PeerClosed);
+    }
+
+    /// Acknowledgements could not be stored; one that is forgotten costs a duplicate.
+    pub(super) fn keep_acknowledgements(&mut self, mut ids: Vec<MessageId>) {
+        ids.truncate(MAX_UNSAVED);
+        self.unsaved = ids;
+    }
+
+    fn read_inbox(&mut self) {
+        self.catching_up.get_or_insert_default();
+    }
+
+    fn wait_for_acknowledgements(&mut self) {
+        self.catching_up = None;
+        self.session.read_inbox_after_acks();
+    }
+
+    fn is_logged_in(&self) -> bool {
+        self.session.is_logged_in()
+    }
+
+    fn deadline(&self) -> Option<Timestamp> {
+        let stall = self.stalled.map(|since| since + MAX_STALL);
+        self.session.deadline().into_iter().chain(stall).min()
+    }
+}
+
+impl CatchingUp {
+    fn push(&mut self, delivery: Arc<Delivery>) -> Handoff {
+        if !delivery.ttl.is_zero() {
+            self.again = true;
+            return Handoff::Busy;
+        }
+        if self.held.len() >= MAX_HELD {
+            return Handoff::Busy;
+        }
+        self.held.push(delivery);
+        Handoff::Accepted
+    }
+}

@@ -1,0 +1,290 @@
+//! Accepts devices, knows who is connected, and carries deliveries to them.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::rand::SecureRandom;
+use cresset_delivery::{Carrier, Delivery, Handoff};
+use cresset_message::{DeviceId, Timestamp};
+use rustls::ServerConfig;
+use socket2::{SockRef, TcpKeepalive};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::backend::{Inbox, Logins};
+use crate::connection::Connection;
+use crate::counters::{Counters, Snapshot};
+use crate::registry::Registry;
+use crate::session::Reason;
+use crate::tls::Tls;
+
+/// Tells the time; the caller's, because nobody here reads the clock.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// Data that a phone does not acknowledge for so long has not reached it. Long, for a radio may
+/// sleep; the device would reconnect at once if it noticed first.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
+/// The kernel asks silent peers whether they are there: half of the receivers never ping and
+/// never answer a ping (`protocol/mcs.md` §8). Below the 15 minutes of the longest heartbeat.
+const KEEPALIVE: Duration = Duration::from_secs(10 * 60);
+const KEEPALIVE_RETRY: Duration = Duration::from_secs(30);
+/// How long connections may take to end after a shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// How long to leave `accept` alone after it failed: usually for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// One line a kind of refusal in this time; an attack must not fill the log.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The bounds of a listener.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections; more are closed unread.
+    pub connections: usize,
+    /// Connections that have not logged in yet. When there are so many, others wait in the
+    /// kernel's queue: devices that all come back at once are let in as fast as we can.
+    pub logins: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { connections: 1_000_000, logins: 4096 }
+    }
+}
+
+/// The parts a listener is joined with.
+pub struct Parts {
+    /// Of [`crate::server_config`].
+    pub tls: Arc<ServerConfig>,
+    pub logins: Arc<dyn Logins>,
+    pub inbox: Arc<dyn Inbox>,
+    pub clock: Clock,
+    pub randomness: Arc<dyn SecureRandom + Send + Sync>,
+    pub limits: Limits,
+}
+
+/// The server side of MCS: a [`Carrier`] for the devices connected to it.
+#[derive(Clone)]
+pub struct Listener {
+    context: Arc<Context>,
+}
+
+/// What every connection can reach.
+pub(crate) struct Context {
+    pub(crate) logins: Arc<dyn Logins>,
+    pub(crate) inbox: Arc<dyn Inbox>,
+    pub(crate) clock: Clock,
+    pub(crate) randomness: Arc<dyn SecureRandom + Send + Sync>,
+    pub(crate) counters: Counters,
+    tls: Arc<ServerConfig>,
+    limits: Limits,
+    devices: Registry,
+    open: OpenConnections,
+    refusals: RareLog,
+}
+
+impl Listener {
+    pub fn new(parts: Parts) -> Self {
+        let Parts { tls, logins, inbox, clock, randomness, limits } = parts;
+        let context = Context {
+            logins,
+            inbox,
+            clock,
+            randomness,
+            counters: Counters::default(),
+            tls,
+            limits,
+            devices: Registry::new(),
+            open: OpenConnections::default(),
+            refusals: RareLog::default(),
+        };
+        Self { context: Arc::new(context) }
+    }
+
+    /// Serves devices on `sockets` until `shutdown` ends, then sends every device away and waits
+    /// for that, but not for long.
+    pub async fn serve(&self, sockets: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = watch::channel(false);
+        let logins = Arc::new(Semaphore::new(self.context.limits.logins));
+        let mut accepting = JoinSet::new();
+        for socket in sockets {
+            let accept = Accept {
+                socket,
+                context: self.context.clone(),
+                logins: logins.clone(),
+                stopped: stopped.clone(),
+            };
+            accepting.spawn(accept.run());
+        }
+        shutdown.await;
+        let _ = stop.send(true);
+        while accepting.join_next().await.is_some() {}
+        self.send_away().await;
+    }
+
+    /// The counters now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.context.counters.snapshot()
+    }
+
+    /// Whether a device is connected now.
+    pub fn is_connected(&self, device: DeviceId) -> bool {
+        self.context.devices.get(device).is_some()
+    }
+
+    async fn send_away(&self) {
+        let before = self.snapshot();
+        self.context.open.for_each(|connection| connection.close(Reason::Shutdown, &self.context));
+        let all_ended = async {
+            while self.snapshot().connections > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let _ = timeout(SHUTDOWN, all_ended).await;
+        let left = self.snapshot().connections;
+        tracing::info!(devices = before.devices, left, "the device listener has stopped");
+    }
+}
+
+impl Carrier for Listener {
+    fn push(&self, delivery: Arc<Delivery>) -> Handoff {
+        match self.context.devices.get(delivery.recipient.device) {
+            Some(connection) => connection.push(delivery, &self.context),
+            None => Handoff::Offline,
+        }
+    }
+}
+
+impl Context {
+    /// A device has logged in by `connection`. The older one ends now that the new one works
+    /// (`protocol/mcs.md` §5); Chromium opens two within a second of its start.
+    pub(crate) fn logged_in(&self, device: DeviceId, connection: &Arc<Connection>) {
+        self.counters.logins.add(1);
+        tracing::debug!(%device, "a device logged in");
+        if let Some(older) = self.devices.insert(device, connection.clone()) {
+            older.close(Reason::Replaced, self);
+        }
+    }
+
+    pub(crate) fn ended(&self, connection: &Arc<Connection>, device: Option<DeviceId>, reason: Reason) {
+        if let Some(device) = device {
+            self.devices.remove(device, connection);
+            self.counters.logouts.add(1);
+            tracing::debug!(%device, ?reason, "a device's connection ended");
+        } else {
+            tracing::debug!(?reason, "a connection ended without login");
+        }
+        self.open.remove(connection);
+        self.counters.ended(reason);
+    }
+}
+
+/// Every connection, logged in or not, for the day of the shutdown.
+#[derive(Default)]
+struct OpenConnections(Mutex<HashMap<usize, Arc<Connection>>>);
+
+impl OpenConnections {
+    fn add(&self, connection: &Arc<Connection>) {
+        self.list().insert(Arc::as_ptr(connection).addr(), connection.clone());
+    }
+
+    fn remove(&self, connection: &Arc<Connection>) {
+        self.list().remove(&Arc::as_ptr(connection).addr());
+    }
+
+    fn for_each(&self, act: impl Fn(&Connection)) {
+        let all: Vec<_> = self.list().values().cloned().collect();
+        all.iter().for_each(|connection| act(connection));
+    }
+
+    fn list(&self) -> MutexGuard<'_, HashMap<usize, Arc<Connection>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The loop of one listening socket.
+struct Accept {
+    socket: TcpListener,
+    context: Arc<Context>,
+    logins: Arc<Semaphore>,
+    stopped: watch::Receiver<bool>,
+}
+
+impl Accept {
+    async fn run(mut self) {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            () = self.accept_all() => {}
+            _ = stopped.wait_for(|stopped| *stopped) => {}
+        }
+    }
+
+    async fn accept_all(&mut self) {
+        loop {
+            let Ok(permit) = self.logins.clone().acquire_owned().await else { return };
+            match self.socket.accept().await {
+                Ok((socket, _)) => self.admit(socket, permit),
+                Err(error) => {
+                    let now = (self.context.clock)();
+                    self.context.refusals.warn(now, || format!("devices cannot be accepted: {error}"));
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
+        let now = (self.context.clock)();
+        let counters = &self.context.counters;
+        if counters.snapshot().connections >= self.context.limits.connections as u64 {
+            counters.over_capacity.add(1);
+            let limit = self.context.limits.connections;
+            return self.context.refusals.warn(now, || format!("more than {limit} devices want to connect"));
+        }
+        if let Err(error) = prepare(&socket) {
+            tracing::debug!("a socket could not be prepared: {error}");
+        }
+        match Tls::new(self.context.tls.clone()) {
+            Ok(tls) => {
+                counters.accepted.add(1);
+                let connection = Connection::new(socket, tls, now);
+                self.context.open.add(&connection);
+                tokio::spawn(connection.run(self.context.clone(), permit));
+            }
+            Err(error) => self.context.refusals.warn(now, || format!("TLS is not configured: {error}")),
+        }
+    }
+}
+
+/// One frame is one segment; peers that vanished are noticed by the kernel.
+fn prepare(socket: &TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let socket = SockRef::from(socket);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE_RETRY))?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
+    Ok(())
+}
+
+/// A log line at most once in [`LOG_INTERVAL`].
+#[derive(Default)]
+struct RareLog {
+    next_micros: AtomicU64,
+}
+
+impl RareLog {
+    fn warn(&self, now: Timestamp, text: impl FnOnce() -> String) {
+        let next = self.next_micros.load(Ordering::Relaxed);
+        let later = (now + LOG_INTERVAL).as_micros();
+        let due = now.as_micros() >= next;
+        if due && self.next_micros.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        {
+            tracing::warn!("{}", text());
+        }
+    }
+}
