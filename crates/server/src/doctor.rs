@@ -72,10 +72,11 @@ fn inside(address: IpAddr) -> Result<(), Failure> {
             println!("✗ the service account {problem}");
         }
     }
-    match bad {
-        0 => Ok(println!("All is well: a program under `cresset exec` reaches Cresset.")),
-        _ => Err(Failure::new(format!("{bad} checks failed"))),
+    if bad > 0 {
+        return Err(Failure::new(format!("{bad} checks failed")));
     }
+    println!("All is well: a program under `cresset exec` reaches Cresset.");
+    Ok(())
 }
 
 fn check(name: &str, port: u16, address: IpAddr, tls: &Arc<ClientConfig>) -> Result<(), String> {
