@@ -11,6 +11,8 @@ use rcgen::{
 };
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::ResolvesServerCert;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use time::OffsetDateTime;
 
 use crate::failure::Failure;
@@ -154,13 +156,22 @@ pub(crate) fn https_config(identity: &Identity) -> Result<Arc<rustls::ServerConf
     Ok(Arc::new(config))
 }
 
+/// The one certificate, whatever name a client asks for, or none.
+pub(crate) fn resolver(identity: &Identity) -> Result<Arc<dyn ResolvesServerCert>, Failure> {
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let certified = CertifiedKey::from_der(identity.chain.clone(), identity.key.clone_key(), &provider);
+    let certified =
+        certified.map_err(|e| Failure::new(format!("the certificate and its key do not serve: {e}")))?;
+    Ok(Arc::new(SingleCertAndKey::from(certified)))
+}
+
 fn server_config(identity: &Identity) -> Result<rustls::ServerConfig, Failure> {
-    rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    Ok(rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("the provider has TLS 1.2 and 1.3")
         .with_no_client_auth()
-        .with_single_cert(identity.chain.clone(), identity.key.clone_key())
-        .map_err(|e| Failure::new(format!("the certificate and its key do not serve: {e}")))
+        .with_cert_resolver(resolver(identity)?))
 }
 
 #[cfg(test)]
