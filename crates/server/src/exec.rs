@@ -36,12 +36,28 @@ pub struct ExecListeners {
 /// Listens at the ports that clients have in their code, where that is allowed; else says why not.
 /// It is a convenience: the server serves without it.
 pub fn listen(address: Option<IpAddr>) -> (Option<ExecListeners>, Option<String>) {
-    let Some(address) = address else { return (None, None) };
-    let bind = |port| http::bind(SocketAddr::new(address, port), "listen.exec");
-    match (bind(HTTPS_PORT), bind(MCS_PORT)) {
-        (Ok(https), Ok(mcs)) => (Some(ExecListeners { address, https, mcs }), None),
-        (Err(e), _) | (_, Err(e)) => (None, Some(e.to_string())),
+    let Some(first) = address else { return (None, None) };
+    let mut refused = None;
+    for address in neighbours(first) {
+        let bind = |port| http::bind(SocketAddr::new(address, port), "--exec-address");
+        match (bind(HTTPS_PORT), bind(MCS_PORT)) {
+            (Ok(https), Ok(mcs)) => return (Some(ExecListeners { address, https, mcs }), None),
+            (Err(e), _) | (_, Err(e)) => refused = refused.or(Some(e.to_string())),
+        }
     }
+    (None, refused)
+}
+
+/// The address and those after it: several servers may run side by side.
+fn neighbours(first: IpAddr) -> impl Iterator<Item = IpAddr> {
+    const SERVERS: u32 = 8;
+    let (v4, v6) = match first {
+        IpAddr::V4(address) => (Some(u32::from(address)), None),
+        IpAddr::V6(address) => (None, Some(IpAddr::V6(address))),
+    };
+    let v4 =
+        v4.into_iter().flat_map(|start| (start..start.saturating_add(SERVERS)).map(|a| IpAddr::V4(a.into())));
+    v4.chain(v6).filter(IpAddr::is_loopback)
 }
 
 pub fn run(args: &crate::cli::Exec) -> Failure {

@@ -29,9 +29,9 @@ async fn command(api: &Api, folder: &DataFolder, command: &ProjectCommand) -> Re
     match command {
         ProjectCommand::Create { project, name, number } => {
             let body = json!({ "projectId": project, "displayName": name, "projectNumber": number });
-            let made = api.call(Method::POST, "", Some(body)).await?;
+            api.call(Method::POST, "", Some(body)).await?;
             save_service_account(api, folder, project).await?;
-            print!("{}", describe(&made));
+            print!("{}", describe(&api.call(Method::GET, project, None).await?));
             println!("\nNext:  cresset project add-app {project} --platform web");
             println!("       cresset exec --project {project} -- node app.js");
         }
