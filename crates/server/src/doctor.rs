@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::data::DataFolder;
 use crate::failure::Failure;
-use crate::{clock, exec, names};
+use crate::{clock, exec, names, service_account};
 
 /// For each step of each check.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -166,20 +166,8 @@ fn account(tls: &Arc<ClientConfig>) -> Result<String, String> {
     let text = std::fs::read(&path).map_err(|e| format!("cannot be read from {path}: {e}"))?;
     let file: serde_json::Value =
         serde_json::from_slice(&text).map_err(|e| format!("in {path} is not JSON: {e}"))?;
-    let field = |name: &str| file[name].as_str().unwrap_or_default().to_owned();
-    let key = PrivateKeyDer::from_pem_slice(field("private_key").as_bytes())
-        .map_err(|e| format!("has no good private key: {e}"))?;
-    let now = clock::now().as_secs();
-    let claims = serde_json::json!({
-        "iss": field("client_email"), "scope": "https://www.googleapis.com/auth/firebase.messaging",
-        "aud": "https://oauth2.googleapis.com/token", "iat": now, "exp": now + 3_600,
-    });
-    let header = jsonwebtoken::Header::new(jsonwebtoken::Algorithm::RS256);
-    let encoding = jsonwebtoken::EncodingKey::from_rsa_der(pkcs1_of(key.secret_der()));
-    let assertion =
-        jsonwebtoken::encode(&header, &claims, &encoding).map_err(|e| format!("cannot sign: {e}"))?;
-    let body =
-        format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
+    let assertion = service_account::assertion(&file, clock::now())?;
+    let body = service_account::grant_form(&assertion);
     let name = "oauth2.googleapis.com";
     let address =
         (name, 443).to_socket_addrs().ok().and_then(|mut a| a.next()).ok_or("finds no token endpoint")?;
@@ -192,17 +180,8 @@ fn account(tls: &Arc<ClientConfig>) -> Result<String, String> {
         ),
     )?;
     if answer.starts_with("HTTP/1.1 200") {
-        return Ok(field("client_email"));
+        return Ok(file["client_email"].as_str().unwrap_or_default().to_owned());
     }
     let reason = answer.split("\r\n\r\n").nth(1).unwrap_or_default();
     Err(format!("gets no access token: {reason}"))
-}
-
-/// The RSA key inside a PKCS#8 envelope, which the library wants bare: it is the last element, an
-/// octet string, behind a version and an algorithm of fixed length.
-fn pkcs1_of(pkcs8: &[u8]) -> &[u8] {
-    // SEQUENCE (4) INTEGER (3) SEQUENCE rsaEncryption NULL (15) OCTET STRING (4): keys of 2,048
-    // bits and more have two-byte lengths.
-    const ENVELOPE: usize = 26;
-    pkcs8.get(ENVELOPE..).unwrap_or_default()
 }

@@ -16,6 +16,7 @@ mod names;
 mod pki;
 pub mod project;
 pub mod server;
+mod service_account;
 mod telemetry;
 mod trust;
 pub mod up;

@@ -226,7 +226,7 @@ async fn in_process(
     Ok((status, body.to_bytes()))
 }
 
-async fn over_http(
+pub(crate) async fn over_http(
     address: std::net::SocketAddr,
     request: Request<String>,
 ) -> Result<(http::StatusCode, bytes::Bytes), Failure> {

@@ -20,10 +20,8 @@ pub async fn up(args: &Up) -> Result<(), Failure> {
         args.project.parse().map_err(|e| Failure::new(format!("--project `{}`: {e}", args.project)))?;
     let server = Server::start(&config).await?;
     have_project(&server, &project).await?;
-    print!("{}", screenful(&server, &project));
-    if args.hello {
-        crate::hello::run(&server, &project).await?;
-    }
+    let token = if args.hello { Some(crate::hello::run(&server, &project).await?) } else { None };
+    print!("{}", screenful(&server, &project, token.as_deref()));
     serve_until_told(server).await
 }
 
@@ -68,7 +66,7 @@ async fn have_project(server: &Server, project: &ProjectId) -> Result<(), Failur
     Ok(())
 }
 
-fn screenful(server: &Server, id: &ProjectId) -> String {
+fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     let running = &server.running;
     let Some(project) = server.identity.project(id.as_str()) else { return String::new() };
     let first = |keys: &[String]| keys.first().cloned().unwrap_or_default();
@@ -107,6 +105,11 @@ fn screenful(server: &Server, id: &ProjectId) -> String {
          \x20 cresset exec{data} -- node app.js        your app with an unmodified Admin SDK, against this server\n\
          \x20 cresset project{data} web-config {id}    what initializeApp() of the JS SDK takes\n",
     ));
+    if let Some(token) = token {
+        out.push_str(&format!(
+            "\nThe device stays connected and prints what is sent to its registration token:\n{token}\n"
+        ));
+    }
     if let Some(why) = &running.exec_refused {
         out.push_str(&format!("\n`cresset exec` has nowhere to lead to: {why}\n"));
     }
