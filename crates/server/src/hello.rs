@@ -159,7 +159,9 @@ async fn receive(connection: &mut Connection, id: &str) -> Result<Received, Fail
 }
 
 fn content(message: &Received) -> String {
-    let pairs: Vec<String> = message.data().map(|(key, value)| format!("{key}={value}")).collect();
+    // Keys of Google's own are for its SDKs.
+    let own = message.data().filter(|(key, _)| !key.starts_with("google."));
+    let pairs: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join("  ")
 }
 
