@@ -216,6 +216,13 @@ pub struct SelectiveAck {
     pub id: Vec<String>,
 }
 
+impl SelectiveAck {
+    /// The stanza that carries it.
+    pub fn into_iq(self) -> IqStanza {
+        IqStanza::carrying(SELECTIVE_ACK, self.encode_to_vec())
+    }
+}
+
 #[derive(Clone, PartialEq, Message)]
 pub struct DataMessageStanza {
     #[prost(int64, optional, tag = "1")]

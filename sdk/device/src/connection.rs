@@ -1,0 +1,287 @@
+//! MCS from the device's side (`protocol/mcs.md`).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_wire::mcs::{
+    self, DataMessageStanza, Decoder, Frame, HeartbeatAck, HeartbeatPing, HeartbeatStat, Incoming, IqStanza,
+    LoginRequest, Role, STREAM_ACK, SelectiveAck,
+};
+use futures_util::Stream;
+use rustls::ClientConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::http::server_name;
+use crate::{Credentials, Error};
+
+/// As Chromium allows for the answer to a login.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Read at a time. Small, because a load generator has ten thousand of them.
+const READ: usize = 2048;
+
+/// When a message is acknowledged to the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Acks {
+    /// By [`Connection::acknowledge`].
+    #[default]
+    Manual,
+    /// When it is read, before it is handed out.
+    Automatic,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ConnectOptions {
+    pub acks: Acks,
+    /// Persistent ids received earlier; the server does not send them again.
+    pub received: Vec<String>,
+    /// Ping the server after so much silence.
+    pub ping_after: Option<Duration>,
+    /// Ask the server to ping so often (at least 10 s).
+    pub server_pings_after: Option<Duration>,
+}
+
+/// A message as it came.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Received {
+    pub stanza: DataMessageStanza,
+}
+
+impl Received {
+    /// Names the message for acknowledgements, and to tell duplicates.
+    pub fn persistent_id(&self) -> &str {
+        self.stanza.persistent_id.as_deref().unwrap_or_default()
+    }
+
+    /// The pairs of its payload, in order.
+    pub fn data(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.stanza.app_data.iter().map(|pair| (pair.key.as_str(), pair.value.as_str()))
+    }
+
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.stanza.get(key)
+    }
+}
+
+/// One device, logged in.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    decoder: Decoder,
+    buffer: Box<[u8]>,
+    /// Decrypted and not decoded: `buffer[start..end]`.
+    unread: std::ops::Range<usize>,
+    /// Encoded and not written. Kept here so that a cancelled call loses no half of a frame.
+    unwritten: VecDeque<u8>,
+    /// Written, but perhaps not past TLS.
+    unflushed: bool,
+    /// Frames of the server, its LoginResponse included.
+    frames_received: i32,
+    acks: Acks,
+    ping_after: Option<Duration>,
+}
+
+impl Connection {
+    pub(crate) async fn open(
+        address: &str,
+        name: &str,
+        tls: Arc<ClientConfig>,
+        device: &Credentials,
+        options: ConnectOptions,
+    ) -> Result<Self, Error> {
+        let name = server_name(name)?;
+        let connect = |source| Error::Connect { address: address.to_owned(), source };
+        let socket = TcpStream::connect(address).await.map_err(connect)?;
+        socket.set_nodelay(true).map_err(connect)?;
+        // Boxed: the handshake's state must not stay part of a future that lives for days.
+        let handshake = Box::pin(TlsConnector::from(tls).connect(name, socket)).await;
+        let stream = handshake.map_err(|source| Error::Tls { address: address.to_owned(), source })?;
+        let mut connection = Self {
+            stream,
+            decoder: Decoder::new(Role::Client),
+            buffer: vec![0; READ].into(),
+            unread: 0..0,
+            unwritten: VecDeque::new(),
+            unflushed: false,
+            frames_received: 0,
+            acks: options.acks,
+            ping_after: options.ping_after,
+        };
+        timeout(LOGIN_TIMEOUT, connection.log_in(device, options))
+            .await
+            .map_err(|_| Error::LoginUnanswered)??;
+        Ok(connection)
+    }
+
+    /// The next message; `None` when the server has ended the connection. Heartbeats are answered
+    /// on the way, so somebody must be waiting here. May be cancelled.
+    pub async fn next(&mut self) -> Result<Option<Received>, Error> {
+        loop {
+            self.flush().await?;
+            match self.frame().await? {
+                None | Some(Incoming::Frame(Frame::Close(_))) => return Ok(None),
+                Some(Incoming::Frame(Frame::Data(stanza))) => {
+                    let message = Received { stanza: *stanza };
+                    if self.acks == Acks::Automatic {
+                        self.queue_ack(&[message.persistent_id()]);
+                    }
+                    return Ok(Some(message));
+                }
+                Some(Incoming::Frame(Frame::HeartbeatPing(_))) => self.answer_ping(),
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Tells the server that the device has this message.
+    pub async fn acknowledge(&mut self, message: &Received) -> Result<(), Error> {
+        self.acknowledge_ids(&[message.persistent_id()]).await
+    }
+
+    /// The same for several, by their persistent ids.
+    pub async fn acknowledge_ids(&mut self, ids: &[&str]) -> Result<(), Error> {
+        self.queue_ack(ids);
+        self.flush().await
+    }
+
+    /// Tells the server that everything up to here has been received, as Chromium does.
+    pub async fn acknowledge_stream(&mut self) -> Result<(), Error> {
+        let mut iq = IqStanza::carrying(STREAM_ACK, Vec::new());
+        iq.last_stream_id_received = Some(self.frames_received);
+        self.queue(&Frame::Iq(Box::new(iq)));
+        self.flush().await
+    }
+
+    /// Sends a frame as it is, for tests of servers.
+    pub async fn send(&mut self, frame: &Frame) -> Result<(), Error> {
+        self.queue(frame);
+        self.flush().await
+    }
+
+    /// The messages as a stream, which ends after the first error. For [`Acks::Automatic`].
+    pub fn into_stream(self) -> impl Stream<Item = Result<Received, Error>> + Send {
+        futures_util::stream::unfold(Some(self), |connection| async {
+            let mut connection = connection?;
+            match connection.next().await {
+                Ok(message) => message.map(|message| (Ok(message), Some(connection))),
+                Err(error) => Some((Err(error), None)),
+            }
+        })
+    }
+
+    /// Ends the connection.
+    pub async fn close(mut self) -> Result<(), Error> {
+        self.flush().await?;
+        Ok(self.stream.shutdown().await?)
+    }
+
+    async fn log_in(&mut self, device: &Credentials, options: ConnectOptions) -> Result<(), Error> {
+        self.unwritten.push_back(mcs::VERSION);
+        self.queue(&Frame::LoginRequest(Box::new(login_request(device, options))));
+        self.flush().await?;
+        match self.frame().await? {
+            Some(Incoming::Frame(Frame::LoginResponse(response))) => match response.error {
+                None => Ok(()),
+                Some(error) => {
+                    Err(Error::LoginRefused { code: error.code, message: error.message.unwrap_or_default() })
+                }
+            },
+            _ => Err(Error::LoginUnanswered),
+        }
+    }
+
+    /// The next frame, counted. Pings the server when it is silent for too long.
+    async fn frame(&mut self) -> Result<Option<Incoming>, Error> {
+        loop {
+            let mut input = &self.buffer[self.unread.clone()];
+            let frame = self.decoder.next(&mut input)?;
+            self.unread.start = self.unread.end - input.len();
+            if frame.is_some() {
+                self.frames_received = self.frames_received.saturating_add(1);
+                return Ok(frame);
+            }
+            let silence = async {
+                match self.ping_after {
+                    Some(silence) => sleep(silence).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                read = self.stream.read(&mut self.buffer) => match read {
+                    Ok(0) => return Ok(None),
+                    Ok(read) => self.unread = 0..read,
+                    // A server that vanishes without an orderly end has ended, too.
+                    Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
+                    Err(error) => return Err(error.into()),
+                },
+                () = silence => {
+                    let last_stream_id_received = Some(self.frames_received);
+                    self.queue(&Frame::HeartbeatPing(HeartbeatPing {
+                        last_stream_id_received,
+                        ..HeartbeatPing::default()
+                    }));
+                    self.flush().await?;
+                }
+            }
+        }
+    }
+
+    fn answer_ping(&mut self) {
+        let last_stream_id_received = Some(self.frames_received);
+        let ack = HeartbeatAck { last_stream_id_received, ..HeartbeatAck::default() };
+        self.queue(&Frame::HeartbeatAck(ack));
+    }
+
+    fn queue_ack(&mut self, ids: &[&str]) {
+        let id = ids.iter().map(|id| (*id).to_owned()).collect();
+        self.queue(&Frame::Iq(Box::new(SelectiveAck { id }.into_iq())));
+    }
+
+    fn queue(&mut self, frame: &Frame) {
+        let mut bytes = Vec::new();
+        mcs::encode(frame, &mut bytes);
+        self.unwritten.extend(bytes);
+    }
+
+    async fn flush(&mut self) -> Result<(), Error> {
+        while !self.unwritten.is_empty() {
+            let written = self.stream.write(self.unwritten.as_slices().0).await?;
+            self.unwritten.drain(..written);
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            self.stream.flush().await?;
+            self.unflushed = false;
+            self.unwritten = VecDeque::new();
+        }
+        Ok(())
+    }
+}
+
+fn login_request(device: &Credentials, options: ConnectOptions) -> LoginRequest {
+    let Credentials { android_id, security_token } = device;
+    let heartbeat_stat = options.server_pings_after.map(|interval| HeartbeatStat {
+        ip: String::new(),
+        timeout: true,
+        interval_ms: i32::try_from(interval.as_millis()).unwrap_or(i32::MAX),
+    });
+    LoginRequest {
+        id: "cresset".into(),
+        domain: "mcs.android.com".into(),
+        user: android_id.to_string(),
+        resource: android_id.to_string(),
+        auth_token: security_token.to_string(),
+        device_id: Some(format!("android-{android_id:x}")),
+        setting: vec![mcs::Setting { name: "new_vc".into(), value: "1".into() }],
+        received_persistent_id: options.received,
+        adaptive_heartbeat: Some(false),
+        heartbeat_stat,
+        use_rmq2: Some(true),
+        auth_service: Some(2),
+        network_type: Some(1),
+        ..LoginRequest::default()
+    }
+}
