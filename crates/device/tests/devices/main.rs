@@ -1,0 +1,6 @@
+//! The listener over real sockets and TLS, with our device client and a house made of fakes.
+
+mod delivery;
+mod hostile;
+mod house;
+mod login;
