@@ -94,6 +94,8 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     for app in &project.apps {
         out.push_str(&format!("  app     {}   {}\n", app.id, app.package));
     }
+    // As it was typed: a newcomer has it in target/, not on the path.
+    let this = std::env::args().next().unwrap_or_else(|| "cresset".into());
     let data = if server.folder.path().ends_with("cresset-data") {
         String::new()
     } else {
@@ -101,9 +103,9 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     };
     out.push_str(&format!(
         "\nNext:\n\
-         \x20 cresset doctor{data}                     checks that programs can be led here\n\
-         \x20 cresset exec{data} -- node app.js        your app with an unmodified Admin SDK, against this server\n\
-         \x20 cresset project{data} web-config {id}    what initializeApp() of the JS SDK takes\n",
+         \x20 {this} doctor{data}                     checks that programs can be led here\n\
+         \x20 {this} exec{data} -- node app.mjs       your app with an unmodified Admin SDK, against this server\n\
+         \x20 {this} project{data} web-config {id}    what initializeApp() of the JS SDK takes\n",
     ));
     if let Some(token) = token {
         out.push_str(&format!(
