@@ -108,6 +108,8 @@ pub(super) struct Committer {
     /// The engine was opened without room to settle its journal.
     pub(super) read_only: bool,
     pub(super) disk: Disk,
+    /// As it was at the last commit.
+    pub(super) room: Room,
     pub(super) options: Options,
     /// Keeps the folder locked until everything is closed.
     pub(super) folder: Folder,
@@ -140,11 +142,12 @@ impl Committer {
     }
 
     /// Refuses what there is no room for.
-    fn admit(&self, jobs: Vec<Job>) -> Vec<Job> {
+    fn admit(&mut self, jobs: Vec<Job>) -> Vec<Job> {
         let room = self.disk.room().unwrap_or_else(|e| {
             warn!("cannot ask the file system of {} for its free space: {e}", self.folder);
             Room::Everything
         });
+        self.tell(room);
         let (admitted, refused) = jobs.into_iter().partition(|job| match room {
             Room::Everything => true,
             Room::Deletions => job.only_deletes(),
@@ -152,6 +155,23 @@ impl Committer {
         });
         refuse_all(refused, &unavailable("the disk is full"));
         admitted
+    }
+
+    /// Tells the operator when room runs out, and when it is back; not for each write.
+    fn tell(&mut self, room: Room) {
+        if std::mem::replace(&mut self.room, room) == room {
+            return;
+        }
+        let free_mb = self.disk.free().unwrap_or(0) >> 20;
+        match room {
+            Room::Everything => {
+                info!(free_mb, "the disk of {} has room again: writes are taken", self.folder)
+            }
+            Room::Deletions | Room::Nothing => warn!(
+                free_mb,
+                "the disk of {} is full: writes are refused until there is room again", self.folder
+            ),
+        }
     }
 
     /// The engine, fit to take a commit; opened again first if it has given up.

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use self::commit::{Answer, Committer, Job};
-use self::disk::Disk;
+use self::disk::{Disk, Room};
 use self::expire::LatestNow;
 use self::folder::Folder;
 pub use self::folder::OpenError;
@@ -108,6 +108,7 @@ impl EmbeddedEngine {
             rows: Some(rows),
             read_only: false,
             disk,
+            room: Room::Everything,
             options,
             folder,
             finished,
