@@ -1,0 +1,18 @@
+// What the tests are told about the server under test, by the environment.
+
+/** What initializeApp() of a client SDK takes, for the project that `cresset exec` gives the account of. */
+export const demo = webConfig('CONFORMANCE_WEB_CONFIG');
+
+/** The same for a project whose devices that account must not reach. */
+export const other = webConfig('CONFORMANCE_OTHER_WEB_CONFIG');
+
+/** A token of the right shape that this server never gave out: the one in the Admin SDKs' own tests. */
+export const STRANGE_TOKEN =
+  'fGw0qy4TGgk:APA91bGtWGjuhp4WRhHXgbabIYp1jxEKI08ofj_v1bKhWAGJQ4e3arRCWzeTfHaLz83mBnDh0a' +
+  'PWB1AykXAVUUGl2h1wT4XI6XazWpvY7RBUSYfoxtqSWGIm2nvWh2BOP1YG501SsRoE';
+
+function webConfig(variable) {
+  const text = process.env[variable];
+  if (!text) throw new Error(`${variable} is not set; run the tests with \`cargo xtask conformance\``);
+  return JSON.parse(text);
+}
