@@ -6,12 +6,12 @@ use std::time::Duration;
 use cresset_message::{
     Layout, Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, Timestamp, limits,
 };
-use cresset_store::Batch;
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
+use cresset_store::{Batch, StoreError};
 use cresset_wire::payload::web_plaintext_fits;
 
-use crate::{Delivery, Dispatcher, Handoff, refusal};
+use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
     /// Takes a message of a project that was authorised. `Ok` means that it is durable (or, with
@@ -32,18 +32,17 @@ impl Dispatcher {
         if validate_only {
             return Ok(id);
         }
-        if !delivery.ttl.is_zero() {
-            self.store_delivery(&delivery, now).await.map_err(refusal)?;
+        if delivery.ttl.is_zero() {
+            push(self.carrier.get(), delivery);
+        } else {
+            self.store_and_push(delivery, now).await.map_err(refusal)?;
         }
-        self.push(delivery);
         Ok(id)
     }
 
-    async fn store_delivery(
-        &self,
-        delivery: &Delivery,
-        now: Timestamp,
-    ) -> Result<(), cresset_store::StoreError> {
+    /// Runs to its end even if the sender no longer waits: the batch is on its way, and a delivery
+    /// that is stored but not pushed would wait for the device's next login.
+    async fn store_and_push(&self, delivery: Arc<Delivery>, now: Timestamp) -> Result<(), StoreError> {
         let record = InboxRecord {
             registration: Some(delivery.recipient.registration.into()),
             collapse_key: delivery.collapse_key.clone(),
@@ -57,17 +56,22 @@ impl Dispatcher {
             record.to_bytes(),
             Some(delivery.expires),
         );
-        self.store.write(batch, now).await.map(|_| ())
+        self.ids.mark(&mut batch, delivery.id);
+        let (store, ids, carrier) = (self.store.clone(), self.ids.clone(), self.carrier.get().cloned());
+        let stored = tokio::spawn(async move {
+            store.write(batch, now).await?;
+            ids.marked(delivery.id);
+            push(carrier.as_ref(), delivery);
+            Ok(())
+        });
+        stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
     }
+}
 
-    /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
-    fn push(&self, delivery: Arc<Delivery>) {
-        let handoff = match self.carrier.get() {
-            Some(carrier) => carrier.push(delivery),
-            None => Handoff::Offline,
-        };
-        tracing::trace!(?handoff, "pushed");
-    }
+/// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
+fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: Arc<Delivery>) {
+    let handoff = carrier.map_or(Handoff::Offline, |carrier| carrier.push(delivery));
+    tracing::trace!(?handoff, "pushed");
 }
 
 fn delivery(id: MessageId, message: Message, recipient: Arc<Recipient>) -> Delivery {

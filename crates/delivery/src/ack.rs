@@ -13,6 +13,6 @@ impl Dispatcher {
         ids: &[MessageId],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if ids.is_empty() { Ok(()) } else { self.remove(device, ids, now).await }
+        self.remove(device, ids, now).await
     }
 }

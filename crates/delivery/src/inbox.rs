@@ -11,13 +11,17 @@ use cresset_store::{Batch, Row, StoreError, Table};
 
 use crate::{Delivery, Dispatcher};
 
-/// Rows read from the store at a time.
-const PAGE: usize = 256;
+/// Rows read from the store at a time: of the largest messages some 600 KB.
+const PAGE: usize = 128;
+
+/// Rows deleted in one batch, far below what the store takes.
+const DELETED_TOGETHER: usize = 1_000;
 
 impl Dispatcher {
-    /// What waits for a device, in order, at most `limit`: its inbox after expiry and collapsing,
-    /// without what the caller already has in flight. Rows that nobody will ever want (replaced by
-    /// a newer one of their collapse key, or of a registration that is no more) are deleted.
+    /// What waits for a device, in order: its inbox after expiry and collapsing, without what the
+    /// caller already has in flight. Fewer than `limit` means that there is no more. Rows that
+    /// nobody will ever want (replaced by a newer one of their collapse key, or of a registration
+    /// that is no more) are deleted.
     pub async fn pending(
         &self,
         device: DeviceId,
@@ -28,28 +32,44 @@ impl Dispatcher {
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
-        let mut dead = Vec::new();
         let mut from = Some(Vec::new());
         while let Some(at) = from.filter(|_| found.len() < limit) {
             let page = self.store.scan(Table::Inbox, &partition, &at, PAGE, now).await?;
+            let mut dead = Vec::new();
             for row in page.rows {
                 let id = inbox::id_of(&row.sort)?;
                 if skip(id) {
                     continue;
                 }
-                match self.delivery_of_row(id, &row, &mut recipients, now).await? {
-                    Some(delivery) => found.push(Arc::new(delivery)),
-                    None => dead.push(id),
+                match self.delivery_of_row(id, &row, &mut recipients, now).await {
+                    Ok(Some(delivery)) if delivery.recipient.device == device => {
+                        found.push(Arc::new(delivery))
+                    }
+                    Ok(Some(delivery)) => self.move_row(device, &delivery, row, now).await,
+                    Ok(None) => dead.push(id),
+                    // It must not keep the device from all the others.
+                    Err(StoreError::Damaged(what)) => tracing::error!(%device, message.id = %id, "{what}"),
+                    Err(e) => return Err(e),
                 }
+            }
+            dead.extend(collapse(&mut found));
+            if let Err(e) = self.remove(device, &dead, now).await {
+                tracing::debug!(%device, "rows that nobody wants stay for now: {e}");
             }
             from = page.next.map(|next| next.to_vec());
         }
-        dead.extend(collapse(&mut found));
         found.truncate(limit);
-        if !dead.is_empty() {
-            self.remove(device, &dead, now).await?;
-        }
         Ok(found)
+    }
+
+    /// The registration receives through another device now. A row that cannot be moved stays.
+    async fn move_row(&self, device: DeviceId, delivery: &Delivery, row: Row, now: Timestamp) {
+        let mut batch = Batch::default();
+        batch.put(inbox::key(delivery.recipient.device, delivery.id), row.value, row.expires);
+        batch.delete(inbox::key(device, delivery.id));
+        if let Err(e) = self.store.write(batch, now).await {
+            tracing::debug!(%device, message.id = %delivery.id, "a delivery is not moved yet: {e}");
+        }
     }
 
     /// `None`: its registration is gone.
@@ -88,9 +108,12 @@ impl Dispatcher {
         ids: &[MessageId],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
-        ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
-        self.store.write(batch, now).await.map(|_| ())
+        for ids in ids.chunks(DELETED_TOGETHER) {
+            let mut batch = Batch::default();
+            ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+            self.store.write(batch, now).await?;
+        }
+        Ok(())
     }
 }
 

@@ -4,10 +4,10 @@ mod accept;
 mod ack;
 mod carrier;
 mod expire;
+mod ids;
 mod inbox;
 mod target;
 
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use cresset_message::{MessageId, Rejection, Timestamp};
@@ -26,13 +26,19 @@ pub struct Dispatcher {
     tokens: TokenKey,
     random: Random,
     carrier: OnceLock<Arc<dyn Carrier>>,
-    /// Microseconds of the id given out last: ids rise strictly, whatever the clock does.
-    last_micros: AtomicU64,
+    ids: Arc<ids::Ids>,
 }
 
 impl Dispatcher {
-    pub fn new(store: Store, tokens: TokenKey, random: Random) -> Self {
-        Self { store, tokens, random, carrier: OnceLock::new(), last_micros: AtomicU64::new(0) }
+    /// Reads where message ids go on.
+    pub async fn open(
+        store: Store,
+        tokens: TokenKey,
+        random: Random,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
+        let ids = Arc::new(ids::Ids::open(&store, now).await?);
+        Ok(Self { store, tokens, random, carrier: OnceLock::new(), ids })
     }
 
     /// Joins the carrier that takes deliveries to connected devices; once, at start.
@@ -41,15 +47,9 @@ impl Dispatcher {
     }
 
     fn next_id(&self, now: Timestamp) -> MessageId {
-        use std::sync::atomic::Ordering::Relaxed;
-        let micros = now.as_micros();
-        let last = self
-            .last_micros
-            .fetch_update(Relaxed, Relaxed, |last| Some(micros.max(last + 1)))
-            .expect("the closure always gives a value");
         let mut unique = [0; 8];
         (self.random)(&mut unique);
-        MessageId { micros: micros.max(last + 1), unique: u64::from_be_bytes(unique) }
+        MessageId { micros: self.ids.next(now), unique: u64::from_be_bytes(unique) }
     }
 }
 

@@ -79,7 +79,10 @@ impl Server {
         let mcs = http::bind(config.listen.mcs, "--mcs-port")?;
         let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?);
 
-        let dispatcher = Arc::new(Dispatcher::new(core.store.clone(), core.tokens.clone(), clock::random()));
+        let dispatcher = 
+            Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;
+        let dispatcher =
+            Arc::new(dispatcher.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?);
         let (stop, stopping) = watch::channel(false);
         let api =
             Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };

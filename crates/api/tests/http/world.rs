@@ -63,7 +63,7 @@ impl World {
         let tokens = TokenKey::new(&[9; 32]);
         let start = Timestamp::from_micros(now.load(Ordering::Relaxed));
         let identity = Arc::new(Identity::open(store.clone(), tokens.clone(), dice(), start).await.unwrap());
-        let dispatcher = Arc::new(Dispatcher::new(store, tokens, dice()));
+        let dispatcher = Arc::new(Dispatcher::open(store, tokens, dice(), start).await.unwrap());
         let clock = {
             let now = now.clone();
             Arc::new(move || Timestamp::from_micros(now.load(Ordering::Relaxed)))

@@ -1,0 +1,5 @@
+//! The journey of a message over the memory engine: what waits for a device, and in which order.
+
+mod inbox;
+mod sending;
+mod world;

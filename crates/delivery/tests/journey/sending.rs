@@ -1,0 +1,68 @@
+//! Accepting, durability, and the order of ids.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use cresset_delivery::{Carrier, Delivery, Handoff};
+use cresset_message::{MessageId, Timestamp};
+
+use crate::world::{NOW, PROJECT, World, device, dispatcher, message};
+
+#[derive(Default)]
+struct Pushed(Mutex<Vec<MessageId>>);
+
+impl Carrier for Pushed {
+    fn push(&self, delivery: Arc<Delivery>) -> Handoff {
+        self.0.lock().unwrap().push(delivery.id);
+        Handoff::Accepted
+    }
+}
+
+#[tokio::test]
+async fn what_became_durable_is_pushed_even_if_the_sender_left() {
+    let world = World::new().await;
+    let pushed = Arc::new(Pushed::default());
+    world.dispatcher.set_carrier(pushed.clone());
+    let phone = device(7);
+    let token = world.register(phone, 1).await;
+    let held = world.engine.writes.forget_permits(usize::MAX);
+    let send = world.dispatcher.send(PROJECT, message(&token, None), false, NOW);
+    assert!(tokio::time::timeout(Duration::from_millis(10), send).await.is_err(), "nothing is durable yet");
+    assert!(pushed.0.lock().unwrap().is_empty(), "and nothing is pushed");
+    world.engine.writes.add_permits(held);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.rows(phone).await, 1);
+    assert_eq!(pushed.0.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn ids_rise_though_the_clock_steps_back_and_the_server_starts_again() {
+    let world = World::new().await;
+    let token = world.register(device(7), 1).await;
+    let send = async |dispatcher: &cresset_delivery::Dispatcher, now| {
+        dispatcher.send(PROJECT, message(&token, None), false, now).await.unwrap()
+    };
+    let hour = Duration::from_secs(3_600);
+    let first = send(&world.dispatcher, NOW + hour).await;
+    let second = send(&world.dispatcher, NOW).await;
+    let third = send(&world.dispatcher, NOW + Duration::from_millis(900)).await;
+    assert!(first < second && second < third);
+    let again = dispatcher(&world.store, NOW).await;
+    let fourth = send(&again, NOW).await;
+    assert!(third < fourth);
+    let soon = fourth.micros - (NOW + hour).as_micros();
+    assert!(soon < 3_000_000, "ids stay near the clock: {soon} µs ahead");
+}
+
+#[tokio::test]
+async fn a_clock_that_was_years_ahead_once_is_forgotten() {
+    let world = World::new().await;
+    let token = world.register(device(7), 1).await;
+    let year = Duration::from_secs(31_536_000);
+    world.dispatcher.send(PROJECT, message(&token, None), false, NOW + year).await.unwrap();
+    let again = dispatcher(&world.store, NOW).await;
+    let id = again.send(PROJECT, message(&token, None), false, NOW).await.unwrap();
+    assert_eq!(Timestamp::from_micros(id.micros), NOW);
+}

@@ -1,0 +1,147 @@
+//! A dispatcher, devices with registrations, and a store that tests can hold up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use cresset_delivery::{Delivery, Dispatcher};
+use cresset_message::{
+    AndroidConfig, DeviceId, FcmOptions, Message, MessageId, ProjectNumber, RegistrationId, Target, Timestamp,
+};
+use cresset_store::memory::MemoryEngine;
+use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
+use cresset_store::{Batch, Engine, Page, Pending, Row, RowKey, Store, Swept, Table};
+use cresset_wire::token::{TokenKey, registration_token};
+use tokio::sync::Semaphore;
+
+pub(crate) const PROJECT: ProjectNumber = ProjectNumber(1_234);
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+pub(crate) struct World {
+    pub dispatcher: Arc<Dispatcher>,
+    pub store: Store,
+    pub engine: Arc<Held>,
+}
+
+pub(crate) fn device(id: u64) -> DeviceId {
+    DeviceId::new(id).unwrap()
+}
+
+fn key() -> TokenKey {
+    TokenKey::new(&[3; 32])
+}
+
+fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
+    let count = AtomicU64::new(0);
+    Arc::new(move |bytes| {
+        let n = count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes.iter_mut().zip(n.iter().cycle()).for_each(|(to, from)| *to = *from);
+    })
+}
+
+pub(crate) async fn dispatcher(store: &Store, now: Timestamp) -> Dispatcher {
+    Dispatcher::open(store.clone(), key(), dice(), now).await.unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        let engine = Arc::new(Held { inner: MemoryEngine::new(), writes: Semaphore::new(1 << 20) });
+        let store: Store = engine.clone();
+        Self { dispatcher: Arc::new(dispatcher(&store, NOW).await), store, engine }
+    }
+
+    /// An Android app on a device, in the slot of that number: its token.
+    pub(crate) async fn register(&self, on: DeviceId, slot: u16) -> String {
+        let id = RegistrationId { project: PROJECT, bucket: 0, slot };
+        let record = RegistrationRecord {
+            prefix: "fGw0qy4TGgk".into(),
+            platform: 1,
+            device: Some(DeviceTransport {
+                device: on.get(),
+                app: "com.example.app".into(),
+                sender: PROJECT.to_string(),
+                ..DeviceTransport::default()
+            }),
+            ..RegistrationRecord::default()
+        };
+        let mut batch = Batch::default();
+        batch.put(registrations::key(id), record.to_bytes(), None);
+        assert!(self.store.write(batch, NOW).await.unwrap());
+        registration_token(&key(), &record.prefix, id)
+    }
+
+    pub(crate) async fn unregister(&self, slot: u16) {
+        let mut batch = Batch::default();
+        batch.delete(registrations::key(RegistrationId { project: PROJECT, bucket: 0, slot }));
+        assert!(self.store.write(batch, NOW).await.unwrap());
+    }
+
+    pub(crate) async fn send(&self, token: &str, collapse_key: Option<&str>) -> MessageId {
+        self.dispatcher.send(PROJECT, message(token, collapse_key), false, NOW).await.unwrap()
+    }
+
+    pub(crate) async fn pending(&self, on: DeviceId, limit: usize) -> Vec<Arc<Delivery>> {
+        self.dispatcher.pending(on, limit, &|_| false, NOW).await.unwrap()
+    }
+
+    /// Rows that stand in a device's inbox.
+    pub(crate) async fn rows(&self, on: DeviceId) -> usize {
+        let partition = cresset_store::tables::devices::partition(on);
+        self.store.scan(Table::Inbox, &partition, b"", 1 << 20, NOW).await.unwrap().rows.len()
+    }
+}
+
+pub(crate) fn ids(deliveries: &[Arc<Delivery>]) -> Vec<MessageId> {
+    deliveries.iter().map(|delivery| delivery.id).collect()
+}
+
+pub(crate) fn message(token: &str, collapse_key: Option<&str>) -> Message {
+    let collapse_key = collapse_key.map(str::to_owned);
+    Message {
+        target: Target::Token(token.to_owned()),
+        data: vec![("k".to_owned(), "v".to_owned())],
+        notification: None,
+        android: Some(AndroidConfig { collapse_key, ..AndroidConfig::default() }),
+        webpush: None,
+        apns: None,
+        fcm_options: FcmOptions::default(),
+    }
+}
+
+/// An engine whose writes wait until they may.
+pub(crate) struct Held {
+    inner: MemoryEngine,
+    pub writes: Semaphore,
+}
+
+impl Engine for Held {
+    fn get<'a>(&'a self, key: &'a RowKey, now: Timestamp) -> Pending<'a, Option<Row>> {
+        self.inner.get(key, now)
+    }
+
+    fn scan<'a>(
+        &'a self,
+        table: Table,
+        partition: &'a [u8],
+        from: &'a [u8],
+        limit: usize,
+        now: Timestamp,
+    ) -> Pending<'a, Page> {
+        self.inner.scan(table, partition, from, limit, now)
+    }
+
+    fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {
+        Box::pin(async move {
+            let permit = self.writes.acquire().await.unwrap();
+            permit.forget();
+            self.inner.write(batch, now).await
+        })
+    }
+
+    fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {
+        self.inner.sweep(table, from, limit, now)
+    }
+
+    fn close(&self) -> Pending<'_, ()> {
+        self.inner.close()
+    }
+}
