@@ -50,10 +50,13 @@ async fn authorize(
 ) -> Response {
     let shown = request.headers().get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
     let shown = shown.and_then(|v| v.strip_prefix("Bearer ")).unwrap_or_default();
-    let same = aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes());
+    // No token of ours is empty; were it, a request without one would match it.
+    let same = !admin.token.is_empty()
+        && aws_lc_rs::constant_time::verify_slices_are_equal(shown.as_bytes(), admin.token.as_bytes())
+            .is_ok();
     match same {
-        Ok(()) => next.run(request).await,
-        Err(_) => error(
+        true => next.run(request).await,
+        false => error(
             StatusCode::UNAUTHORIZED,
             "This API needs the bearer token that stands in `admin.token` of the data folder.",
         ),
@@ -204,9 +207,11 @@ fn refuse(e: &ProjectError) -> Response {
             StatusCode::CONFLICT
         }
         ProjectError::NotFound(_) => StatusCode::NOT_FOUND,
-        ProjectError::PackageMissing(_) | ProjectError::Package(_) | ProjectError::TooManyApps(_) => {
-            StatusCode::BAD_REQUEST
-        }
+        ProjectError::PackageMissing(_)
+        | ProjectError::Package(_)
+        | ProjectError::DisplayName
+        | ProjectError::TooManyApps(_)
+        | ProjectError::TooManyKeys(_) => StatusCode::BAD_REQUEST,
         ProjectError::KeyGeneration(_) => StatusCode::INTERNAL_SERVER_ERROR,
         ProjectError::Store(cause) => {
             tracing::error!("a project could not be read or written: {cause}");

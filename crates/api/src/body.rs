@@ -14,14 +14,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyError {
     TooLarge,
-    /// Broken off, too slow, or not what its encoding says.
+    /// It may come another time.
+    TooSlow,
+    /// Broken off, or not what its encoding says.
     Unreadable,
 }
 
 /// The body, un-gzipped if it says so, at most `limit` bytes before and after.
 pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect());
-    let collected = collected.await.map_err(|_| BodyError::Unreadable)?.map_err(|e| {
+    let collected = collected.await.map_err(|_| BodyError::TooSlow)?.map_err(|e| {
         if e.downcast_ref::<LengthLimitError>().is_some() {
             BodyError::TooLarge
         } else {
@@ -104,6 +106,6 @@ mod tests {
     async fn a_body_that_does_not_come_is_given_up() {
         let (_open, body) = http_body_util::channel::Channel::<Bytes>::new(1);
         let result = read(&HeaderMap::new(), Body::new(body), 100).await;
-        assert_eq!(result, Err(BodyError::Unreadable));
+        assert_eq!(result, Err(BodyError::TooSlow));
     }
 }

@@ -25,11 +25,10 @@ pub(crate) async fn subscribe(State(api): State<Api>, headers: HeaderMap, body: 
         application_pub_key: form.get("application_pub_key").to_owned(),
         origin: String::new(),
     };
-    let token = Some(form.get("token")).filter(|token| !token.is_empty());
-    match api.identity.connect_subscribe(&project, &subscription, token, (api.clock)()).await {
-        // The push set is opaque to clients, which give it back; the token says all that it could.
+    let push_set = form.first(&["push_set", "pushSet"]);
+    match api.identity.connect_subscribe(&project, &subscription, push_set, (api.clock)()).await {
         Ok(made) => {
-            let answer = json!({ "token": made.token, "pushSet": made.token });
+            let answer = json!({ "token": made.token, "pushSet": made.push_set });
             crate::json(StatusCode::OK, answer.to_string())
         }
         Err(refusal) => refuse_registration(&refusal),
@@ -41,7 +40,8 @@ pub(crate) async fn unsubscribe(State(api): State<Api>, headers: HeaderMap, body
     let Some(project) = api.identity.project(form.get("authorized_entity")) else {
         return refuse(StatusCode::BAD_REQUEST, "authorized_entity is not the number of a project.");
     };
-    match api.identity.connect_unsubscribe(&project, form.get("token"), (api.clock)()).await {
+    let push_set = form.first(&["pushSet", "push_set"]);
+    match api.identity.connect_unsubscribe(&project, push_set, (api.clock)()).await {
         Ok(()) => crate::json(StatusCode::OK, "{}"),
         Err(refusal) => refuse_registration(&refusal),
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Api;
-use crate::body::{self, header_text};
+use crate::body::{self, BodyError, header_text};
 
 const MAX_BODY: usize = 64 * 1_024;
 
@@ -19,9 +19,15 @@ pub(crate) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let project = match api.identity.project_by_api_key(&project, api_key(&headers)) {
+        Ok(project) => project,
+        Err(refusal) => return refuse(&refusal),
+    };
+    let request = match read_json(&headers, body).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
     let create = async {
-        let project = api.identity.project_by_api_key(&project, api_key(&headers))?;
-        let request = read_json(&headers, body).await;
         let text = |name: &str| request[name].as_str();
         let app_id = text("appId").unwrap_or_default();
         api.identity.create_installation(&project, app_id, text("fid"), (api.clock)()).await
@@ -89,11 +95,16 @@ fn refresh_token(headers: &HeaderMap) -> &str {
     value.strip_prefix("FIS_v2 ").unwrap_or(value)
 }
 
-/// Whatever the content type: several clients send JSON as `text/plain`. What cannot be read is
-/// null, and then lacks what the request needs.
-pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Value {
-    let bytes = body::read(headers, body, MAX_BODY).await.unwrap_or_default();
-    serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+/// Whatever the content type: several clients send JSON as `text/plain`. A body that was too slow is
+/// no 4xx, after which Android would stay away for a day.
+pub(crate) async fn read_json(headers: &HeaderMap, body: Body) -> Result<Value, Response> {
+    let invalid = |message| error(400, "INVALID_ARGUMENT", message);
+    let bytes = body::read(headers, body, MAX_BODY).await.map_err(|e| match e {
+        BodyError::TooSlow => unavailable(),
+        BodyError::TooLarge => invalid("The request body is too large."),
+        BodyError::Unreadable => invalid("The request body could not be read."),
+    })?;
+    serde_json::from_slice(&bytes).map_err(|_| invalid("Invalid JSON payload received."))
 }
 
 pub(crate) fn refuse(refusal: &InstallationRefusal) -> Response {

@@ -42,6 +42,8 @@ pub fn router(api: Api) -> Router {
             "/v1/projects/{project}/registrations/{name}",
             delete(registrations::delete).patch(registrations::update),
         )
+        .route("/fcm/connect/subscribe", post(connect::subscribe))
+        .route("/fcm/connect/unsubscribe", post(connect::unsubscribe))
         .method_not_allowed_fallback(not_found)
         .layer(cors());
     Router::new()
@@ -52,8 +54,6 @@ pub fn router(api: Api) -> Router {
         .route("/oauth2/v4/token", post(token::grant))
         .route("/checkin", post(checkin::check_in))
         .route("/c2dm/register3", post(register3::register3))
-        .route("/fcm/connect/subscribe", post(connect::subscribe))
-        .route("/fcm/connect/unsubscribe", post(connect::unsubscribe))
         .method_not_allowed_fallback(not_found)
         .merge(browser)
         .fallback(not_found)

@@ -36,13 +36,16 @@ async fn register(api: &Api, project: &str, headers: &HeaderMap, body: Body) -> 
         Ok(project) => project,
         Err(refusal) => return refuse_project(&refusal),
     };
-    let request = read_json(headers, body).await;
+    let request = match read_json(headers, body).await {
+        Ok(request) => request,
+        Err(refusal) => return refusal,
+    };
     let web = &request["web"];
     let made =
         api.identity.register_web(&project, auth_token(headers), &subscription(web), (api.clock)()).await;
     match made {
         Ok(made) => {
-            let fid = made.fid.as_ref().map(|fid| fid.as_str()).unwrap_or_default();
+            let fid = made.fid.as_str();
             // Registering by FID shows its version, and is named by the FID.
             let by_fid = request.get("fcm_sdk_version").is_some();
             let name = if by_fid { fid } else { &made.token };

@@ -29,6 +29,8 @@ pub(crate) struct AccessClaim {
     pub(crate) expires_secs: u64,
     pub(crate) may_message: bool,
     pub(crate) project: ProjectNumber,
+    /// When the project was made: one made anew under the same number is another.
+    pub(crate) created: Timestamp,
     /// Empty for a user credential.
     pub(crate) account: String,
 }
@@ -38,6 +40,7 @@ impl AccessClaim {
         let mut bytes = vec![1, u8::from(self.may_message)];
         bytes.extend_from_slice(&self.expires_secs.to_be_bytes());
         bytes.extend_from_slice(&self.project.0.to_be_bytes());
+        bytes.extend_from_slice(&self.created.as_millis().to_be_bytes());
         bytes.extend_from_slice(self.account.as_bytes());
         bytes
     }
@@ -45,11 +48,13 @@ impl AccessClaim {
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let [1, may_message, rest @ ..] = bytes else { return None };
         let (expires, rest) = rest.split_first_chunk::<8>()?;
-        let (project, account) = rest.split_first_chunk::<8>()?;
+        let (project, rest) = rest.split_first_chunk::<8>()?;
+        let (created, account) = rest.split_first_chunk::<8>()?;
         Some(Self {
             expires_secs: u64::from_be_bytes(*expires),
             may_message: *may_message == 1,
             project: ProjectNumber(u64::from_be_bytes(*project)),
+            created: Timestamp::from_millis(u64::from_be_bytes(*created)),
             account: String::from_utf8(account.to_vec()).ok()?,
         })
     }
@@ -87,14 +92,15 @@ impl Identity {
             return Err(Rejection::ScopeInsufficient);
         }
         let project = self.directory().by_number(claim.project).ok_or(Rejection::CredentialsInvalid)?;
-        let account_lives =
-            claim.account.is_empty() || project.service_accounts.iter().any(|a| a.email == claim.account);
+        let account_lives = project.created == claim.created
+            && (claim.account.is_empty()
+                || project.service_accounts.iter().any(|a| a.email == claim.account));
         if account_lives { Ok(project) } else { Err(Rejection::CredentialsInvalid) }
     }
 
     /// A self-signed JWT as bearer: an audience, or a scope that lets its holder send.
     fn holder_of_jwt(&self, text: &str, now: Timestamp) -> Result<Arc<Project>, Rejection> {
-        let (claims, project) = self.verify_jwt(text).map_err(|_| Rejection::CredentialsInvalid)?;
+        let (claims, project) = self.verify_bearer_jwt(text).map_err(|_| Rejection::CredentialsInvalid)?;
         claims.check_times(now).map_err(|e| match e {
             JwtError::Expired => Rejection::CredentialsExpired,
             _ => Rejection::CredentialsInvalid,

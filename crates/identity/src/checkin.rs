@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cresset_message::{DeviceId, Timestamp};
 use cresset_store::tables::devices::{self, DeviceRecord};
-use cresset_store::{Batch, StoreError};
+use cresset_store::{Batch, Condition, StoreError};
 
-use crate::Identity;
 use crate::jwt::sha256;
+use crate::{ATTEMPTS, Identity, contended};
 
 /// What a device says of itself: zeros when it has nothing yet.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
@@ -57,33 +58,41 @@ impl Identity {
         let key = devices::key(device);
         let Some(row) = self.store.get(&key, now).await? else { return Ok(false) };
         let mut record = DeviceRecord::from_bytes(&row.value)?;
-        if record.token_hash != hash(security_token) {
+        if verify_slices_are_equal(&record.token_hash, &hash(security_token)).is_err() {
             return Ok(false);
         }
         if now.since(Timestamp::from_millis(record.last_seen_millis)) > LAST_SEEN_GRAIN {
             record.last_seen_millis = now.as_millis();
             let mut batch = Batch::default();
             batch.put(key, record.to_bytes(), None);
-            self.store.write(batch, now).await?;
+            // A full disk must not keep devices out: what they fetch makes room.
+            if let Err(e) = self.store.write(batch, now).await {
+                tracing::debug!(%device, "that it was seen is not noted: {e}");
+            }
         }
         Ok(true)
     }
 
     async fn new_device(&self, now: Timestamp) -> Result<CheckIn, StoreError> {
-        let check_in = self.draw_device();
-        let record = DeviceRecord {
-            token_hash: hash(check_in.security_token).to_vec(),
-            created_millis: now.as_millis(),
-            last_seen_millis: now.as_millis(),
-        };
-        let mut batch = Batch::default();
-        batch.put(devices::key(check_in.device), record.to_bytes(), None);
-        self.store.write(batch, now).await?;
-        Ok(check_in)
+        for _ in 0..ATTEMPTS {
+            let check_in = self.draw_device();
+            let record = DeviceRecord {
+                token_hash: hash(check_in.security_token).to_vec(),
+                created_millis: now.as_millis(),
+                last_seen_millis: now.as_millis(),
+            };
+            let key = devices::key(check_in.device);
+            let condition = Condition { key: key.clone(), expected: None };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.put(key, record.to_bytes(), None);
+            if self.store.write(batch, now).await? {
+                return Ok(check_in);
+            }
+        }
+        Err(contended())
     }
 
-    /// Two numbers of 63 bits: the chance that an id is drawn twice stays below 10^-6 up to four
-    /// million devices and harms only the two.
+    /// Two numbers of 63 bits, neither zero.
     fn draw_device(&self) -> CheckIn {
         loop {
             let draw = || u64::from_be_bytes(self.random_bytes()) >> 1;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use cresset_message::{AppId, Fid, ProjectNumber, RegistrationId, Timestamp};
+use cresset_message::{Fid, ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::tables::fids::{self, FidRecord};
-use cresset_store::{Batch, Condition, StoreError};
+use cresset_store::{Batch, Condition, Row, StoreError};
 
-use crate::{Identity, Project};
+use crate::{ATTEMPTS, Identity, Project, contended};
 
 /// Life of a FIS auth token: a week, as Google's.
 const AUTH_TOKEN_LIFE_SECONDS: u64 = 604_800;
@@ -72,31 +72,37 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Installation, InstallationRefusal> {
         let app = project.app(app_id).ok_or_else(|| InstallationRefusal::App(app_id.to_owned()))?;
-        let fid = match proposed.and_then(|text| text.parse().ok()) {
-            Some(fid) => fid,
-            None => Fid::from_random(self.random_bytes()),
-        };
-        if let Some(known) = self.fid_record(&fid, now).await? {
-            if known.project != project.number.0 || known.app_id != app_id {
-                return Err(InstallationRefusal::FidTaken);
+        // Push receivers take an answer that holds these letters for a failure, wherever they stand;
+        // a token begins with its FID (`protocol/device-registration.md` §2).
+        let mut proposed = proposed.filter(|text| !text.contains("Error")).and_then(|text| text.parse().ok());
+        for _ in 0..ATTEMPTS {
+            let fid = proposed.clone().unwrap_or_else(|| Fid::from_random(self.random_bytes()));
+            if fid.as_str().contains("Error") {
+                continue;
             }
-            return Ok(self.installation(project.number, fid, now));
+            if let Some((known, _)) = self.fid_record(&fid, now).await? {
+                if known.project != project.number.0 || known.app_id != app_id {
+                    return Err(InstallationRefusal::FidTaken);
+                }
+                return Ok(self.installation(project.number, fid, now));
+            }
+            let record = FidRecord {
+                project: project.number.0,
+                app_id: app.id.to_string(),
+                created_millis: now.as_millis(),
+                registration: None,
+            };
+            let key = fids::key(&fid);
+            let condition = Condition { key: key.clone(), expected: None };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.put(key, record.to_bytes(), None);
+            if self.store.write(batch, now).await? {
+                return Ok(self.installation(project.number, fid, now));
+            }
+            // The same client asked twice: whoever came second finds what the first one made.
+            proposed = Some(fid);
         }
-        let record = FidRecord {
-            project: project.number.0,
-            app_id: app.id.to_string(),
-            created_millis: now.as_millis(),
-            registration: None,
-        };
-        let key = fids::key(&fid);
-        let mut batch =
-            Batch { condition: Some(Condition { key: key.clone(), expected: None }), ..Batch::default() };
-        batch.put(key, record.to_bytes(), None);
-        if self.store.write(batch, now).await? {
-            Ok(self.installation(project.number, fid, now))
-        } else {
-            Err(InstallationRefusal::FidTaken)
-        }
+        Err(contended().into())
     }
 
     /// A fresh auth token for who holds the refresh token.
@@ -119,14 +125,20 @@ impl Identity {
         refresh_token: &str,
         now: Timestamp,
     ) -> Result<(), InstallationRefusal> {
-        let (fid, record) = self.own_installation(project, fid, refresh_token, now).await?;
-        let mut batch = Batch::default();
-        batch.delete(fids::key(&fid));
-        if let Some(registration) = record.registration {
-            batch.delete(cresset_store::tables::registrations::key(registration.into()));
+        for _ in 0..ATTEMPTS {
+            let (fid, (record, row)) = self.own_installation(project, fid, refresh_token, now).await?;
+            let key = fids::key(&fid);
+            let condition = Condition { key: key.clone(), expected: Some(row.value) };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.delete(key);
+            if let Some(registration) = record.registration {
+                batch.delete(cresset_store::tables::registrations::key(registration.into()));
+            }
+            if self.store.write(batch, now).await? {
+                return Ok(());
+            }
         }
-        self.store.write(batch, now).await?;
-        Ok(())
+        Err(contended().into())
     }
 
     async fn own_installation(
@@ -135,7 +147,7 @@ impl Identity {
         fid: &str,
         refresh_token: &str,
         now: Timestamp,
-    ) -> Result<(Fid, FidRecord), InstallationRefusal> {
+    ) -> Result<(Fid, (FidRecord, Row)), InstallationRefusal> {
         let fid: Fid = fid.parse().map_err(|_| InstallationRefusal::NotFound)?;
         let claim = self.tokens.open(REFRESH_TOKEN, refresh_token);
         if claim != Some(refresh_claim(project.number, &fid)) {
@@ -168,29 +180,43 @@ impl Identity {
         alive.then_some((ProjectNumber(u64::from_be_bytes(*project)), fid))
     }
 
+    /// The record of a FID, and as it stands in the store: what a change of it is conditional on.
     pub(crate) async fn fid_record(
         &self,
         fid: &Fid,
         now: Timestamp,
-    ) -> Result<Option<FidRecord>, StoreError> {
+    ) -> Result<Option<(FidRecord, Row)>, StoreError> {
         let row = self.store.get(&fids::key(fid), now).await?;
-        row.map(|row| FidRecord::from_bytes(&row.value)).transpose()
+        row.map(|row| Ok((FidRecord::from_bytes(&row.value)?, row))).transpose()
     }
 
-    /// Adds to a batch that a FID's registration is this one.
-    pub(crate) fn link_fid(
-        batch: &mut Batch,
+    /// Says of a FID where its registration is; unless it is to `take_over`, only when the one it has
+    /// lives no more. A link is never undone: one that leads to no registration is none.
+    pub(crate) async fn link_fid(
+        &self,
         fid: &Fid,
-        mut record: FidRecord,
-        registration: Option<RegistrationId>,
-    ) {
-        record.registration = registration.map(Into::into);
-        batch.put(fids::key(fid), record.to_bytes(), None);
-    }
-
-    /// The app of an installation, for a project's registration.
-    pub(crate) fn app_id_of(record: &FidRecord) -> Option<AppId> {
-        record.app_id.parse().ok()
+        registration: RegistrationId,
+        take_over: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for _ in 0..ATTEMPTS {
+            let Some((mut record, row)) = self.fid_record(fid, now).await? else { return Ok(()) };
+            if let Some(linked) = record.registration.map(RegistrationId::from)
+                && (linked == registration
+                    || !take_over && self.registration_record(linked, now).await?.is_some())
+            {
+                return Ok(());
+            }
+            record.registration = Some(registration.into());
+            let key = fids::key(fid);
+            let condition = Condition { key: key.clone(), expected: Some(row.value) };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.put(key, record.to_bytes(), None);
+            if self.store.write(batch, now).await? {
+                return Ok(());
+            }
+        }
+        Err(contended())
     }
 }
 

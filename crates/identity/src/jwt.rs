@@ -2,7 +2,7 @@
 //! tokens in their own right (`protocol/oauth.md` §2 and §3).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -81,38 +81,43 @@ impl Claims {
     }
 }
 
-/// Bearer JWTs whose signature was found good, until their `exp`.
+/// Bearer JWTs whose signature was found good, and the project as it was then.
 #[derive(Default)]
 pub(crate) struct Verified(Mutex<HashMap<[u8; 32], (Claims, Arc<Project>)>>);
 
 impl Verified {
-    fn get(&self, digest: &[u8; 32]) -> Option<(Claims, Arc<Project>)> {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).get(digest).cloned()
+    fn map(&self) -> MutexGuard<'_, HashMap<[u8; 32], (Claims, Arc<Project>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn insert(&self, digest: [u8; 32], claims: Claims, project: Arc<Project>) {
-        let mut map = self.0.lock().unwrap_or_else(|e| e.into_inner());
+    fn insert(&self, digest: [u8; 32], known: (Claims, Arc<Project>)) {
+        let mut map = self.map();
         if map.len() >= MAX_REMEMBERED {
             map.clear();
         }
-        map.insert(digest, (claims, project));
-    }
-
-    /// After a project or a key changed.
-    pub(crate) fn forget(&self) {
-        self.0.lock().unwrap_or_else(|e| e.into_inner()).clear();
+        map.insert(digest, known);
     }
 }
 
 impl Identity {
+    /// As [`verify_jwt`](Self::verify_jwt), for a JWT that comes with each request.
+    pub(crate) fn verify_bearer_jwt(&self, text: &str) -> Result<(Claims, Arc<Project>), JwtError> {
+        let digest = sha256(text.as_bytes());
+        let known = self.verified_jwts.map().get(&digest).cloned();
+        if let Some((claims, project)) = known
+            && self.directory().by_account(&claims.iss).is_some_and(|now| Arc::ptr_eq(&now, &project))
+        {
+            return Ok((claims, project));
+        }
+        let verified = self.verify_jwt(text)?;
+        self.verified_jwts.insert(digest, verified.clone());
+        Ok(verified)
+    }
+
     /// Whether a service account of ours signed it; not whether it is valid now, nor for what.
     pub(crate) fn verify_jwt(&self, text: &str) -> Result<(Claims, Arc<Project>), JwtError> {
         if text.len() > MAX_LENGTH {
             return Err(JwtError::Malformed);
-        }
-        let digest = sha256(text.as_bytes());
-        if let Some(known) = self.verified_jwts.get(&digest) {
-            return Ok(known);
         }
         let header = jsonwebtoken::decode_header(text).map_err(|_| JwtError::Malformed)?;
         if header.alg != jsonwebtoken::Algorithm::RS256 {
@@ -125,7 +130,6 @@ impl Identity {
         if !signed_by(account, header.kid.as_deref(), text) {
             return Err(JwtError::Signature);
         }
-        self.verified_jwts.insert(digest, claims.clone(), project.clone());
         Ok((claims, project))
     }
 }

@@ -27,7 +27,7 @@ pub use installations::{Installation, InstallationRefusal};
 pub use oauth::{AccessToken, GrantRequest, OauthError};
 pub use project::{App, CredentialFile, NewApp, Project, ProjectError};
 pub use register3::{Register3, Register3Error, Unregistered};
-pub use registrations::{RegistrationRefusal, Subscription, WebRegistration};
+pub use registrations::{Connected, RegistrationRefusal, Subscription, WebRegistration};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -39,6 +39,16 @@ pub struct Identity {
     directory: RwLock<Arc<directory::Directory>>,
     verified_jwts: jwt::Verified,
     slots: slots::Slots,
+    /// Held while projects change, so that what is in memory is never older than the last change.
+    changing: tokio::sync::Mutex<()>,
+}
+
+/// Attempts at a compare-and-set before giving up.
+const ATTEMPTS: usize = 5;
+
+/// What is said when they were not enough: trying later helps.
+fn contended() -> StoreError {
+    StoreError::Unavailable("a row was changed by others again and again".into())
 }
 
 impl Identity {
@@ -57,6 +67,7 @@ impl Identity {
             directory: RwLock::new(Arc::new(directory)),
             verified_jwts: jwt::Verified::default(),
             slots: slots::Slots::default(),
+            changing: tokio::sync::Mutex::default(),
         })
     }
 

@@ -1,8 +1,9 @@
 //! The token endpoint's rules (`protocol/oauth.md`). HTTP is `api`'s.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use cresset_message::Timestamp;
+use cresset_message::{ProjectNumber, Timestamp};
 
 use crate::authorize::{ACCESS_TOKEN, ACCESS_TOKEN_PREFIX, AccessClaim};
 use crate::jwt::JwtError;
@@ -117,14 +118,17 @@ impl Identity {
         let revoked = || OauthError::invalid_grant("Token has been expired or revoked.");
         let sealed = request.refresh_token.strip_prefix(REFRESH_PREFIX).ok_or_else(revoked)?;
         let claim = self.tokens.open(REFRESH_KIND, sealed).ok_or_else(revoked)?;
-        let number = claim.as_slice().try_into().map(u64::from_be_bytes).map_err(|_| revoked())?;
-        let project =
-            self.directory().by_number(cresset_message::ProjectNumber(number)).ok_or_else(revoked)?;
+        let (number, created) = claim.split_first_chunk::<8>().ok_or_else(revoked)?;
+        let number = ProjectNumber(u64::from_be_bytes(*number));
+        let project = self.directory().by_number(number).ok_or_else(revoked)?;
+        if project.created.as_millis().to_be_bytes() != created {
+            return Err(revoked());
+        }
         let (client_id, client_secret) = self.oauth_client(&project);
         if request.client_id != client_id {
             return Err(OauthError::new(401, "invalid_client", "The OAuth client was not found."));
         }
-        if request.client_secret != client_secret {
+        if verify_slices_are_equal(request.client_secret.as_bytes(), client_secret.as_bytes()).is_err() {
             return Err(OauthError::new(401, "invalid_client", "Unauthorized"));
         }
         // Without a scope the token is good for all that the user granted: messaging.
@@ -140,6 +144,7 @@ impl Identity {
             expires_secs: now.as_secs() + ACCESS_TOKEN_LIFE_SECONDS,
             may_message: scopes.iter().any(|s| MESSAGING_SCOPES.contains(s)),
             project: project.number,
+            created: project.created,
             account: account.to_owned(),
         };
         AccessToken {
@@ -151,7 +156,7 @@ impl Identity {
 
     /// Client id and secret of a project's user credentials: derived, so that nothing is stored.
     pub(crate) fn oauth_client(&self, project: &Project) -> (String, String) {
-        let secret = self.tokens.derive("oauth-client", &project.number.0.to_be_bytes());
+        let secret = self.tokens.derive("oauth-client", &making_of(project));
         (
             format!("{}-cresset.apps.googleusercontent.com", project.number),
             BASE64_URL_SAFE_NO_PAD.encode(&secret[..24]),
@@ -159,8 +164,13 @@ impl Identity {
     }
 
     pub(crate) fn user_refresh_token(&self, project: &Project) -> String {
-        format!("{REFRESH_PREFIX}{}", self.tokens.seal(REFRESH_KIND, &project.number.0.to_be_bytes()))
+        format!("{REFRESH_PREFIX}{}", self.tokens.seal(REFRESH_KIND, &making_of(project)))
     }
+}
+
+/// Names a project, and no other that is made under its number after it was deleted.
+fn making_of(project: &Project) -> Vec<u8> {
+    [project.number.0.to_be_bytes(), project.created.as_millis().to_be_bytes()].concat()
 }
 
 /// Google's own, or one of our paths on the host that was asked.

@@ -7,8 +7,8 @@ use cresset_store::tables::projects::{
 };
 use cresset_store::{Batch, Condition, StoreError};
 
-use crate::Identity;
 use crate::directory::Directory;
+use crate::{ATTEMPTS, Identity};
 
 /// A project as those who ask for one see it.
 #[derive(Clone, Debug)]
@@ -78,6 +78,10 @@ pub enum ProjectError {
     Package(String),
     #[error("project `{0}` has 1,000 apps, which is the limit")]
     TooManyApps(String),
+    #[error("project `{0}` has 100 keys of this kind, which is the limit")]
+    TooManyKeys(String),
+    #[error("a display name has at most 200 characters")]
+    DisplayName,
     #[error("the project was changed by someone else at the same time, five times in a row; try again")]
     Contended,
     #[error("no key could be made: {0}")]
@@ -93,8 +97,11 @@ const TOKEN_URI: &str = "https://oauth2.googleapis.com/token";
 /// Apps in one project, so that its record stays small.
 const MAX_APPS: usize = 1_000;
 
-/// Attempts at a compare-and-set before giving up.
-const ATTEMPTS: usize = 5;
+/// Keys of one kind in one project. A JWT that names none is tried against all.
+const MAX_KEYS: usize = 100;
+
+/// Characters of a display name.
+const MAX_DISPLAY_NAME: usize = 200;
 
 pub(crate) fn platform_name(platform: Platform) -> &'static str {
     match platform {
@@ -151,6 +158,8 @@ impl Identity {
         number: Option<ProjectNumber>,
         now: Timestamp,
     ) -> Result<(), ProjectError> {
+        check_display_name(display_name)?;
+        let _changing = self.changing.lock().await;
         let number = self.free_number(number)?;
         let record = ProjectRecord {
             number: number.0,
@@ -206,6 +215,7 @@ impl Identity {
     }
 
     pub async fn delete_project(&self, id: &ProjectId, now: Timestamp) -> Result<(), ProjectError> {
+        let _changing = self.changing.lock().await;
         if self.project(id.as_str()).is_none() {
             return Err(ProjectError::NotFound(id.to_string()));
         }
@@ -219,6 +229,7 @@ impl Identity {
     pub async fn add_app(&self, id: &ProjectId, new: NewApp, now: Timestamp) -> Result<AppId, ProjectError> {
         let platform = platform_name(new.platform);
         check_package(&new, platform)?;
+        check_display_name(&new.display_name)?;
         let suffix: String = self.random_bytes::<8>().iter().map(|b| format!("{b:02x}")).collect();
         let mut app_id = None;
         self.edit(id, now, |record| {
@@ -242,6 +253,7 @@ impl Identity {
     pub async fn add_api_key(&self, id: &ProjectId, now: Timestamp) -> Result<String, ProjectError> {
         let key = self.new_api_key();
         self.edit(id, now, |record| {
+            check_keys(record.api_keys.len(), id)?;
             record.api_keys.push(key.clone());
             Ok(())
         })
@@ -277,6 +289,7 @@ impl Identity {
                     record.service_accounts.last_mut().expect("one was pushed")
                 }
             };
+            check_keys(account.keys.len(), id)?;
             account.keys.push(ServiceAccountKeyRecord {
                 key_id: key_id.clone(),
                 public_key: public.clone(),
@@ -316,6 +329,7 @@ impl Identity {
         now: Timestamp,
         mut change: impl FnMut(&mut ProjectRecord) -> Result<(), ProjectError>,
     ) -> Result<(), ProjectError> {
+        let _changing = self.changing.lock().await;
         let key = projects::key(id.as_str());
         for _ in 0..ATTEMPTS {
             let row =
@@ -335,12 +349,20 @@ impl Identity {
         Err(ProjectError::Contended)
     }
 
+    /// Only while `changing` is held: else an older reading could come after a newer one.
     async fn reload(&self, now: Timestamp) -> Result<(), StoreError> {
         let directory = Directory::load(&self.store, now).await?;
         *self.directory.write().unwrap_or_else(|e| e.into_inner()) = std::sync::Arc::new(directory);
-        self.verified_jwts.forget();
         Ok(())
     }
+}
+
+fn check_display_name(name: &str) -> Result<(), ProjectError> {
+    if name.chars().count() > MAX_DISPLAY_NAME { Err(ProjectError::DisplayName) } else { Ok(()) }
+}
+
+fn check_keys(there_are: usize, id: &ProjectId) -> Result<(), ProjectError> {
+    if there_are >= MAX_KEYS { Err(ProjectError::TooManyKeys(id.to_string())) } else { Ok(()) }
 }
 
 fn check_package(new: &NewApp, platform: &'static str) -> Result<(), ProjectError> {

@@ -3,14 +3,14 @@
 
 use base64::Engine as _;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use cresset_message::{DeviceId, Fid, ProjectNumber, RegistrationId, Timestamp};
+use cresset_message::{AppId, DeviceId, Fid, Platform, ProjectNumber, RegistrationId, Timestamp};
+use cresset_store::tables::devices;
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord, RegistrationRef};
-use cresset_store::tables::{devices, fids::FidRecord};
-use cresset_store::{Batch, StoreError, Table};
+use cresset_store::{Batch, Condition, Row, RowKey, StoreError, Table};
 use cresset_wire::token::registration_token;
 
-use crate::Identity;
 use crate::project::platform_name;
+use crate::{ATTEMPTS, Identity, contended};
 
 /// The form fields that matter; absent ones empty.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +59,9 @@ const MAX_NAMES: usize = 1_000;
 /// Registrations of one device. A phone has some hundred apps; a browser a subscription a site.
 const MAX_REGISTRATIONS: usize = 5_000;
 
+/// Rows read from the store at a time.
+const PAGE: usize = 100;
+
 /// Leniently read base64url: clients pad, or do not.
 pub(crate) const BASE64_LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
@@ -72,9 +75,16 @@ pub(crate) fn is_vapid_key(sender: &str) -> bool {
     matches!(BASE64_LENIENT.decode(sender).as_deref(), Ok([4, rest @ ..]) if rest.len() == 64)
 }
 
+/// Whether names can be parts of a sort key.
+fn names_fit(names: &[&String]) -> bool {
+    names.iter().map(|name| name.len() + 1).sum::<usize>() <= MAX_NAMES
+        && !names.iter().any(|name| name.contains('\0'))
+}
+
 impl Identity {
-    /// Registers, or finds the registration again: the same names give the same token. The device
-    /// has shown its credentials.
+    /// Registers, or finds the registration again: the same names give the same token, until the app
+    /// shows another installation than the one it registered with. The device has shown its
+    /// credentials.
     pub async fn register3(
         &self,
         device: DeviceId,
@@ -82,24 +92,59 @@ impl Identity {
         now: Timestamp,
     ) -> Result<String, Register3Error> {
         let project = self.project_of_sender(form)?;
+        let installation = self.android_installation(project, form, now).await?;
+        let fid = installation.as_ref().map(|(fid, _)| fid);
         let key = devices::registration_key(device, &form.app, &form.subtype, &form.sender, &form.scope);
-        if let Some(row) = self.store.get(&key, now).await? {
-            let id = RegistrationId::from(RegistrationRef::from_bytes(&row.value)?);
-            if let Some(record) = self.registration_record(id, now).await? {
+        for _ in 0..ATTEMPTS {
+            let row = self.store.get(&key, now).await?;
+            let known = match &row {
+                Some(row) => self.registration_of_ref(&row.value, now).await?,
+                None if self.count_registrations(device, now).await? >= MAX_REGISTRATIONS => {
+                    return Err(Register3Error::TooManyRegistrations);
+                }
+                None => None,
+            };
+            if let Some((id, record)) = &known
+                && fid.is_none_or(|fid| record.fid == fid.as_str())
+            {
+                if let Some(fid) = fid {
+                    self.link_fid(fid, *id, false, now).await?;
+                }
+                return Ok(registration_token(&self.tokens, &record.prefix, *id));
+            }
+            let id = self.new_slot(project, now).await?;
+            let record = self.new_record(device, form, installation.as_ref(), now);
+            let condition = Condition { key: key.clone(), expected: row.map(|row| row.value) };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.put(key.clone(), RegistrationRef::from(id).to_bytes(), None);
+            batch.put(registrations::key(id), record.to_bytes(), None);
+            if let Some((replaced, _)) = known {
+                batch.delete(registrations::key(replaced));
+            }
+            // Else the device registers the same elsewhere at this moment, and both get one token.
+            if self.store.write(batch, now).await? {
+                // If the process ends before this, the device asks again, and the link is made then.
+                if let Some(fid) = fid {
+                    self.link_fid(fid, id, true, now).await?;
+                }
                 return Ok(registration_token(&self.tokens, &record.prefix, id));
             }
         }
-        if self.count_registrations(device, now).await? >= MAX_REGISTRATIONS {
-            return Err(Register3Error::TooManyRegistrations);
-        }
-        let installation = self.android_installation(project, form, now).await?;
-        let id = self.new_slot(project, now).await?;
-        let prefix = self.token_prefix(form, installation.as_ref());
-        let record = RegistrationRecord {
-            prefix: prefix.clone(),
+        Err(contended().into())
+    }
+
+    fn new_record(
+        &self,
+        device: DeviceId,
+        form: &Register3,
+        installation: Option<&(Fid, AppId)>,
+        now: Timestamp,
+    ) -> RegistrationRecord {
+        RegistrationRecord {
+            prefix: self.token_prefix(form, installation),
             platform: if is_vapid_key(&form.sender) || form.subtype.starts_with("wp:") { 3 } else { 1 },
-            app_id: installation.as_ref().map(|(_, fid)| fid.app_id.clone()).unwrap_or_default(),
-            fid: installation.as_ref().map(|(fid, _)| fid.to_string()).unwrap_or_default(),
+            app_id: installation.map(|(_, app)| app.to_string()).unwrap_or_default(),
+            fid: installation.map(|(fid, _)| fid.to_string()).unwrap_or_default(),
             created_millis: now.as_millis(),
             device: Some(DeviceTransport {
                 device: device.get(),
@@ -109,15 +154,7 @@ impl Identity {
                 scope: form.scope.clone(),
             }),
             web: None,
-        };
-        let mut batch = Batch::default();
-        batch.put(registrations::key(id), record.to_bytes(), None);
-        batch.put(key, RegistrationRef::from(id).to_bytes(), None);
-        if let Some((fid, record)) = installation {
-            Self::link_fid(&mut batch, &fid, record, Some(id));
         }
-        self.store.write(batch, now).await?;
-        Ok(registration_token(&self.tokens, &prefix, id))
     }
 
     /// Drops what the form names; `sender=*` and `scope=*` mean all of the app and subtype.
@@ -128,51 +165,45 @@ impl Identity {
         form: &Register3,
         now: Timestamp,
     ) -> Result<Unregistered, Register3Error> {
-        if form.app.is_empty() {
+        if form.app.is_empty() || !names_fit(&[&form.app, &form.subtype]) {
             return Err(Register3Error::InvalidParameters);
         }
         let prefix = devices::registrations_prefix(&form.app, &form.subtype);
         let partition = devices::partition(device);
-        let page =
-            self.store.scan(Table::DeviceRegistrations, &partition, &prefix, MAX_REGISTRATIONS, now).await?;
-        let mut batch = Batch::default();
-        for row in page.rows.iter().take_while(|row| row.sort.starts_with(&prefix)) {
-            let names = String::from_utf8_lossy(&row.sort[prefix.len()..]).into_owned();
-            let (sender, scope) = names.split_once('\0').unwrap_or((&names, ""));
-            let named = |asked: &str, is: &str| matches!(asked, "" | "*") || asked == is;
-            if named(&form.sender, sender) && named(&form.scope, scope) {
-                self.drop_registration(&mut batch, RegistrationRef::from_bytes(&row.value)?.into(), now)
-                    .await?;
-                batch.delete(cresset_store::RowKey::new(
-                    Table::DeviceRegistrations,
-                    partition.clone(),
-                    row.sort.clone(),
-                ));
+        let mut from = Some(prefix.clone());
+        while let Some(at) = from {
+            let page = self.store.scan(Table::DeviceRegistrations, &partition, &at, PAGE, now).await?;
+            for row in page.rows.iter().take_while(|row| row.sort.starts_with(&prefix)) {
+                let names = String::from_utf8_lossy(&row.sort[prefix.len()..]).into_owned();
+                let (sender, scope) = names.split_once('\0').unwrap_or((&names, ""));
+                let named = |asked: &str, is: &str| matches!(asked, "" | "*") || asked == is;
+                if named(&form.sender, sender) && named(&form.scope, scope) {
+                    let key = RowKey::new(Table::DeviceRegistrations, partition.clone(), row.sort.clone());
+                    self.unregister_row(key, row, now).await?;
+                }
             }
-        }
-        if !batch.ops.is_empty() {
-            self.store.write(batch, now).await?;
+            from = page.next.filter(|next| next.starts_with(&prefix)).map(|next| next.to_vec());
         }
         let old_style = form.subtype.is_empty() && form.scope.is_empty();
         Ok(Unregistered { app: form.app.clone(), old_style })
     }
 
-    /// Adds the end of a registration to a batch, and that its FID has none any more.
-    pub(crate) async fn drop_registration(
+    /// Ends a registration, unless another has taken its place meanwhile.
+    async fn unregister_row(&self, key: RowKey, row: &Row, now: Timestamp) -> Result<(), StoreError> {
+        let condition = Condition { key: key.clone(), expected: Some(row.value.clone()) };
+        let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+        batch.delete(key);
+        batch.delete(registrations::key(RegistrationRef::from_bytes(&row.value)?.into()));
+        self.store.write(batch, now).await.map(|_| ())
+    }
+
+    async fn registration_of_ref(
         &self,
-        batch: &mut Batch,
-        id: RegistrationId,
+        value: &[u8],
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let Some(record) = self.registration_record(id, now).await? else { return Ok(()) };
-        batch.delete(registrations::key(id));
-        if let Ok(fid) = record.fid.parse::<Fid>()
-            && let Some(fid_record) = self.fid_record(&fid, now).await?
-            && fid_record.registration.map(RegistrationId::from) == Some(id)
-        {
-            Self::link_fid(batch, &fid, fid_record, None);
-        }
-        Ok(())
+    ) -> Result<Option<(RegistrationId, RegistrationRecord)>, StoreError> {
+        let id = RegistrationId::from(RegistrationRef::from_bytes(value)?);
+        Ok(self.registration_record(id, now).await?.map(|record| (id, record)))
     }
 
     pub(crate) async fn registration_record(
@@ -186,10 +217,8 @@ impl Identity {
 
     /// A number names a project; a VAPID key names none, and the system project owns it.
     fn project_of_sender(&self, form: &Register3) -> Result<ProjectNumber, Register3Error> {
-        let names = [&form.app, &form.subtype, &form.sender, &form.scope];
-        let too_long = names.iter().map(|n| n.len() + 1).sum::<usize>() > MAX_NAMES;
-        if form.app.is_empty() || form.sender.is_empty() || too_long || names.iter().any(|n| n.contains('\0'))
-        {
+        let fit = names_fit(&[&form.app, &form.subtype, &form.sender, &form.scope]);
+        if form.app.is_empty() || form.sender.is_empty() || !fit {
             return Err(Register3Error::InvalidParameters);
         }
         if is_vapid_key(&form.sender) {
@@ -218,20 +247,20 @@ impl Identity {
         project: ProjectNumber,
         form: &Register3,
         now: Timestamp,
-    ) -> Result<Option<(Fid, FidRecord)>, StoreError> {
+    ) -> Result<Option<(Fid, AppId)>, StoreError> {
         let Some((of, fid)) = self.installation_of(&form.installation_auth, now) else { return Ok(None) };
         if of != project {
             return Ok(None);
         }
-        let Some(record) = self.fid_record(&fid, now).await? else { return Ok(None) };
-        let is_android = Self::app_id_of(&record)
-            .is_some_and(|id| id.as_str().contains(platform_name(cresset_message::Platform::Android)));
-        Ok(is_android.then_some((fid, record)))
+        let Some((record, _)) = self.fid_record(&fid, now).await? else { return Ok(None) };
+        let app: Option<AppId> = record.app_id.parse().ok();
+        let is_android = |app: &AppId| app.as_str().contains(platform_name(Platform::Android));
+        Ok(app.filter(is_android).map(|app| (fid, app)))
     }
 
     /// What stands before the colon of the token: the FID, else the instance id the client sent,
     /// else one of that shape.
-    fn token_prefix(&self, form: &Register3, installation: Option<&(Fid, FidRecord)>) -> String {
+    fn token_prefix(&self, form: &Register3, installation: Option<&(Fid, AppId)>) -> String {
         if let Some((fid, _)) = installation {
             return fid.to_string();
         }

@@ -3,12 +3,14 @@
 
 use base64::Engine as _;
 use cresset_message::{Fid, RegistrationId, Timestamp};
-use cresset_store::tables::registrations::{self, RegistrationRecord, WebTransport};
-use cresset_store::{Batch, StoreError};
+use cresset_store::tables::fids;
+use cresset_store::tables::registrations::{self, RegistrationRecord, RegistrationRef, WebTransport};
+use cresset_store::{Batch, Condition, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
+use cresset_wire::webpush;
 
 use crate::register3::BASE64_LENIENT;
-use crate::{Identity, Project};
+use crate::{ATTEMPTS, Identity, Project, contended};
 
 /// A Web Push subscription as a client describes it.
 #[derive(Clone, Debug, Default)]
@@ -23,7 +25,14 @@ pub struct Subscription {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebRegistration {
     pub token: String,
-    pub fid: Option<Fid>,
+    pub fid: Fid,
+}
+
+/// What `fcm/connect` gives: the token for senders, the push set for the client alone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Connected {
+    pub token: String,
+    pub push_set: String,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,8 +58,13 @@ pub enum RegistrationRefusal {
 /// Paths under which a Web Push endpoint of ours carries its token (`protocol/payload-layout.md` §4.1).
 const ENDPOINT_PATHS: [&str; 3] = ["/fcm/send/", "/preprod/wp/", "/wp/"];
 
+const PUSH_SET: &str = "push-set";
+
 /// Longest endpoint that is read: browsers' are some 250 bytes.
 const MAX_ENDPOINT: usize = 4_096;
+
+/// A point of 65 bytes in base64 has 88 characters; some clients may write more than that.
+const MAX_APPLICATION_KEY: usize = 256;
 
 impl Identity {
     /// Registers the web app instance that the auth token names, or points it at a new subscription:
@@ -63,32 +77,38 @@ impl Identity {
         now: Timestamp,
     ) -> Result<WebRegistration, RegistrationRefusal> {
         let fid = self.fid_of(project, auth_token, now)?;
-        let fid_record = self.fid_record(&fid, now).await?.ok_or(RegistrationRefusal::Unauthenticated)?;
         let web = self.web_transport(subscription, now).await?;
-        let known = match fid_record.registration.map(RegistrationId::from) {
-            Some(id) => self.registration_record(id, now).await?.map(|record| (id, record)),
-            None => None,
-        };
-        let (id, mut record) = match known {
-            Some(known) => known,
-            None => {
-                let record = RegistrationRecord {
-                    prefix: fid.to_string(),
-                    platform: 3,
-                    app_id: fid_record.app_id.clone(),
-                    fid: fid.to_string(),
-                    created_millis: now.as_millis(),
-                    ..RegistrationRecord::default()
-                };
-                (self.new_slot(project.number, now).await?, record)
+        for _ in 0..ATTEMPTS {
+            let fid_record = self.fid_record(&fid, now).await?;
+            let (mut fid_record, fid_row) = fid_record.ok_or(RegistrationRefusal::Unauthenticated)?;
+            let known = match fid_record.registration.map(RegistrationId::from) {
+                Some(id) => self.registration_record(id, now).await?.map(|record| (id, record)),
+                None => None,
+            };
+            let (id, mut record) = match known {
+                Some(known) => known,
+                None => {
+                    let record = RegistrationRecord {
+                        fid: fid.to_string(),
+                        app_id: fid_record.app_id.clone(),
+                        ..web_record(fid.to_string(), now)
+                    };
+                    (self.new_slot(project.number, now).await?, record)
+                }
+            };
+            record.web = Some(web.clone());
+            fid_record.registration = Some(id.into());
+            let key = fids::key(&fid);
+            let condition = Condition { key: key.clone(), expected: Some(fid_row.value) };
+            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+            batch.put(key, fid_record.to_bytes(), None);
+            batch.put(registrations::key(id), record.to_bytes(), None);
+            if self.store.write(batch, now).await? {
+                let token = registration_token(&self.tokens, &record.prefix, id);
+                return Ok(WebRegistration { token, fid });
             }
-        };
-        record.web = Some(web);
-        let mut batch = Batch::default();
-        batch.put(registrations::key(id), record.to_bytes(), None);
-        Self::link_fid(&mut batch, &fid, fid_record, Some(id));
-        self.store.write(batch, now).await?;
-        Ok(WebRegistration { token: registration_token(&self.tokens, &record.prefix, id), fid: Some(fid) })
+        }
+        Err(contended().into())
     }
 
     /// Ends a registration; `name` is its token or its FID. Only its own installation may.
@@ -100,7 +120,8 @@ impl Identity {
         now: Timestamp,
     ) -> Result<(), RegistrationRefusal> {
         let fid = self.fid_of(project, auth_token, now)?;
-        let fid_record = self.fid_record(&fid, now).await?.ok_or(RegistrationRefusal::Unauthenticated)?;
+        let fid_record = self.fid_record(&fid, now).await?;
+        let (fid_record, _) = fid_record.ok_or(RegistrationRefusal::Unauthenticated)?;
         let id = match present(&self.tokens, name) {
             Presented::Registration(id) => id,
             Presented::Fid(named) if named == fid => {
@@ -112,68 +133,67 @@ impl Identity {
         if record.fid != fid.as_str() {
             return Err(RegistrationRefusal::NotFound);
         }
-        let mut batch = Batch::default();
-        batch.delete(registrations::key(id));
-        if fid_record.registration.map(RegistrationId::from) == Some(id) {
-            Self::link_fid(&mut batch, &fid, fid_record, None);
-        }
-        self.store.write(batch, now).await?;
-        Ok(())
+        self.end_registration(id, now).await
     }
 
-    /// `fcm/connect/subscribe`: a registration without an installation. A token given again is
-    /// pointed at the new subscription.
+    /// `fcm/connect/subscribe`: a registration without an installation. A token given again with its
+    /// push set is pointed at the new subscription.
     pub async fn connect_subscribe(
         &self,
         project: &Project,
         subscription: &Subscription,
-        token: Option<&str>,
+        push_set: &str,
         now: Timestamp,
-    ) -> Result<WebRegistration, RegistrationRefusal> {
+    ) -> Result<Connected, RegistrationRefusal> {
         let web = self.web_transport(subscription, now).await?;
-        let known = match token.map(|token| present(&self.tokens, token)) {
-            Some(Presented::Registration(id)) if id.project == project.number => {
-                self.registration_record(id, now).await?.map(|record| (id, record))
-            }
-            _ => None,
+        let known = match self.registration_of_push_set(project, push_set) {
+            Some(id) => self.store.get(&registrations::key(id), now).await?.map(|row| (id, row.value)),
+            None => None,
         };
-        let (id, mut record) = match known {
-            Some(known) => known,
+        let (id, mut record, expected) = match known {
+            Some((id, row)) => (id, RegistrationRecord::from_bytes(&row)?, Some(row)),
             None => {
-                let record = RegistrationRecord {
-                    prefix: self.random_text(11),
-                    platform: 3,
-                    created_millis: now.as_millis(),
-                    ..RegistrationRecord::default()
-                };
-                (self.new_slot(project.number, now).await?, record)
+                let record = web_record(self.random_text(11), now);
+                (self.new_slot(project.number, now).await?, record, None)
             }
         };
         record.web = Some(web);
-        let mut batch = Batch::default();
-        batch.put(registrations::key(id), record.to_bytes(), None);
-        self.store.write(batch, now).await?;
-        Ok(WebRegistration { token: registration_token(&self.tokens, &record.prefix, id), fid: None })
+        let key = registrations::key(id);
+        let condition = Condition { key: key.clone(), expected };
+        let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+        batch.put(key, record.to_bytes(), None);
+        if !self.store.write(batch, now).await? {
+            return Err(contended().into());
+        }
+        Ok(Connected {
+            token: registration_token(&self.tokens, &record.prefix, id),
+            push_set: self.tokens.seal(PUSH_SET, &RegistrationRef::from(id).to_bytes()),
+        })
     }
 
-    /// `fcm/connect/unsubscribe`. Whoever has the token may end it, as at Google.
+    /// `fcm/connect/unsubscribe`. Not the token entitles to it, which app servers have, but the push
+    /// set, which only the client has.
     pub async fn connect_unsubscribe(
         &self,
         project: &Project,
-        token: &str,
+        push_set: &str,
         now: Timestamp,
     ) -> Result<(), RegistrationRefusal> {
-        match present(&self.tokens, token) {
-            Presented::Registration(id) if id.project == project.number => {
-                let mut batch = Batch::default();
-                self.drop_registration(&mut batch, id, now).await?;
-                if !batch.ops.is_empty() {
-                    self.store.write(batch, now).await?;
-                }
-                Ok(())
-            }
-            _ => Err(RegistrationRefusal::NotFound),
-        }
+        let id = self.registration_of_push_set(project, push_set).ok_or(RegistrationRefusal::NotFound)?;
+        self.end_registration(id, now).await
+    }
+
+    fn registration_of_push_set(&self, project: &Project, push_set: &str) -> Option<RegistrationId> {
+        let claim = self.tokens.open(PUSH_SET, push_set)?;
+        let id = RegistrationId::from(RegistrationRef::from_bytes(&claim).ok()?);
+        (id.project == project.number).then_some(id)
+    }
+
+    async fn end_registration(&self, id: RegistrationId, now: Timestamp) -> Result<(), RegistrationRefusal> {
+        let mut batch = Batch::default();
+        batch.delete(registrations::key(id));
+        self.store.write(batch, now).await?;
+        Ok(())
     }
 
     fn fid_of(
@@ -194,10 +214,14 @@ impl Identity {
         now: Timestamp,
     ) -> Result<WebTransport, RegistrationRefusal> {
         let p256dh = decode_key(&subscription.p256dh, 65).ok_or(RegistrationRefusal::Key("p256dh"))?;
-        if p256dh[0] != 4 {
+        let auth = decode_key(&subscription.auth, 16).ok_or(RegistrationRefusal::Key("auth"))?;
+        // Else messages would be accepted that can never be encrypted.
+        if webpush::subscription(&subscription.p256dh, &subscription.auth).is_err() {
             return Err(RegistrationRefusal::Key("p256dh"));
         }
-        let auth = decode_key(&subscription.auth, 16).ok_or(RegistrationRefusal::Key("auth"))?;
+        if subscription.application_pub_key.len() > MAX_APPLICATION_KEY {
+            return Err(RegistrationRefusal::Key("applicationPubKey"));
+        }
         let token = token_of_endpoint(&subscription.endpoint).ok_or(RegistrationRefusal::ForeignEndpoint)?;
         let Presented::Registration(over) = present(&self.tokens, &token) else {
             return Err(RegistrationRefusal::ForeignEndpoint);
@@ -214,6 +238,15 @@ impl Identity {
             over: Some(over.into()),
             origin: subscription.origin.chars().take(255).collect(),
         })
+    }
+}
+
+fn web_record(prefix: String, now: Timestamp) -> RegistrationRecord {
+    RegistrationRecord {
+        prefix,
+        platform: 3,
+        created_millis: now.as_millis(),
+        ..RegistrationRecord::default()
     }
 }
 

@@ -113,11 +113,11 @@ pub fn registration_token(key: &TokenKey, prefix: &str, registration: Registrati
         let claim = claim(registration, turn);
         let mut bytes = claim.to_vec();
         bytes.extend_from_slice(key.sign("registration", prefix.as_bytes(), &claim).as_ref());
-        let token = format!("{prefix}:{MARK}{}", BASE64.encode(bytes));
+        let body = BASE64.encode(bytes);
         // Push receivers take a body that holds these letters for a failure
         // (`protocol/device-registration.md` §2).
-        if !token.contains("Error") {
-            return token;
+        if !body.contains("Error") {
+            return format!("{prefix}:{MARK}{body}");
         }
     }
     unreachable!("256 independent tags in a row held the same five letters")
@@ -162,6 +162,9 @@ mod tests {
         let registration = RegistrationId { project: ProjectNumber(1234), bucket: 5, slot: 6 };
         let token = registration_token(&key(), FID, registration);
         assert_eq!(present(&key(), &token), Presented::Registration(registration));
+        let unlucky = "cErrorAAAAAAAAAAAAAAAA";
+        let named = registration_token(&key(), unlucky, registration);
+        assert_eq!(present(&key(), &named), Presented::Registration(registration));
         assert_eq!(present(&TokenKey::new(&[8; 32]), &token), Presented::Foreign);
         assert_eq!(
             present(&key(), &token.replacen('c', "d", 1)),

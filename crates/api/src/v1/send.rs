@@ -46,7 +46,7 @@ async fn accept(
     }
     let bytes = body::read(headers, body, MAX_BODY).await.map_err(|e| match e {
         BodyError::TooLarge => Rejection::BodyTooLarge { limit: MAX_BODY },
-        BodyError::Unreadable => unreadable(),
+        BodyError::TooSlow | BodyError::Unreadable => unreadable(),
     })?;
     let request = cresset_wire::v1::parse_send_request(&bytes)?;
     api.dispatcher.send(sender.number, request.message, request.validate_only, (api.clock)()).await

@@ -1,6 +1,8 @@
 //! The APIs through their router, on the memory engine, with a clock that tests move.
 
+mod engine;
 mod oauth;
 mod registration;
 mod send;
+mod together;
 mod world;

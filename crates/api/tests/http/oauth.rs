@@ -155,3 +155,32 @@ async fn a_self_signed_jwt_is_a_credential_by_audience_or_by_scope() {
     let (status, error, _) = world.send("demo", &by_scope, "{\"message\":{}}").await.refusal();
     assert_eq!((status, error.as_str()), (401, "UNAUTHENTICATED"));
 }
+
+#[tokio::test]
+async fn credentials_of_a_deleted_project_do_not_open_the_next_one_of_its_number() {
+    let world = World::new().await;
+    let id = "demo".parse().unwrap();
+    let number = world.demo().number;
+    let file = world.identity.user_credential(&id).unwrap().0;
+    let text = |name: &str| file[name].as_str().unwrap().to_owned();
+    let fields = [
+        ("grant_type", "refresh_token"),
+        ("client_id", &*text("client_id")),
+        ("client_secret", &*text("client_secret")),
+        ("refresh_token", &*text("refresh_token")),
+    ];
+    let access = world.form("/token", &[], &fields).await.json()["access_token"].as_str().unwrap().to_owned();
+    let signer = world.signer("demo").await;
+    let mut claims = signer.claims(world.now());
+    claims.as_object_mut().unwrap().remove("aud");
+    let bearer = signer.sign(&claims);
+    assert_eq!(world.send("demo", &bearer, "{}").await.refusal().0, 400, "let in, and remembered");
+    world.identity.delete_project(&id, world.now()).await.unwrap();
+    world.pass(Duration::from_secs(1));
+    world.identity.create_project(&id, "", Some(number), world.now()).await.unwrap();
+    let again = world.form("/token", &[], &fields).await;
+    assert_eq!(again.json()["error"], "invalid_grant");
+    for credential in [&access, &bearer] {
+        assert_eq!(world.send("demo", credential, "{}").await.refusal().0, 401);
+    }
+}

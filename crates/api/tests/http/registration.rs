@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use crate::world::{Answer, Phone, World, check_in_body};
 
 /// The JS SDK's default web key (`protocol/device-registration.md` §2).
-const VAPID: &str = "BDOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4W88jITfq7ZmPvIM1Iv-4_l2LxQcYwhqby2xGpWwzjfAnG4";
-const SUBTYPE: &str = "wp:https://example.test/#0F3A-V2";
+pub(crate) const VAPID: &str =
+    "BDOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4W88jITfq7ZmPvIM1Iv-4_l2LxQcYwhqby2xGpWwzjfAnG4";
+pub(crate) const SUBTYPE: &str = "wp:https://example.test/#0F3A-V2";
 
 #[tokio::test]
 async fn a_device_keeps_its_identity_and_nobody_else_takes_it() {
@@ -112,13 +113,13 @@ async fn unregistering_ends_the_token_and_is_always_a_success() {
     assert_eq!(world.register3(&phone, &old_style).await.text(), "deleted=com.example.old");
 }
 
-struct WebApp {
-    fid: String,
-    refresh_token: String,
-    auth_token: String,
+pub(crate) struct WebApp {
+    pub fid: String,
+    pub refresh_token: String,
+    pub auth_token: String,
 }
 
-async fn install(world: &World, proposed: &str) -> WebApp {
+pub(crate) async fn install(world: &World, proposed: &str) -> WebApp {
     let demo = world.demo();
     let app = demo.apps.iter().find(|a| a.id.as_str().contains("web")).unwrap();
     let body = json!({ "fid": proposed, "authVersion": "FIS_v2", "appId": app.id.as_str(), "sdkVersion": "w:0.6.24" });
@@ -135,7 +136,7 @@ async fn install(world: &World, proposed: &str) -> WebApp {
     }
 }
 
-async fn register_web(world: &World, web: &WebApp, endpoint: &str) -> Answer {
+pub(crate) async fn register_web(world: &World, web: &WebApp, endpoint: &str) -> Answer {
     let key = world.demo().api_keys[0].clone();
     let auth = format!("FIS {}", web.auth_token);
     let headers = [
@@ -147,7 +148,7 @@ async fn register_web(world: &World, web: &WebApp, endpoint: &str) -> Answer {
     world.request("POST", "/v1/projects/demo/registrations", &headers, body.to_string()).await
 }
 
-async fn subscribe(world: &World, phone: &Phone) -> String {
+pub(crate) async fn subscribe(world: &World, phone: &Phone) -> String {
     let fields =
         [("app", "org.chromium.linux"), ("X-subtype", SUBTYPE), ("sender", VAPID), ("X-scope", "GCM")];
     let answer = world.register3(phone, &fields).await;
@@ -192,6 +193,16 @@ async fn a_web_app_registers_over_its_subscription() {
 }
 
 #[tokio::test]
+async fn a_fid_that_reads_like_a_failure_is_replaced() {
+    let world = World::new().await;
+    let phone = world.check_in().await;
+    let endpoint = subscribe(&world, &phone).await;
+    let web = install(&world, "cErrorAAAAAAAAAAAAAAAA").await;
+    assert!(!web.fid.contains("Error"));
+    assert_eq!(register_web(&world, &web, &endpoint).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn a_web_token_ends_with_the_subscription_below_it_or_its_installation() {
     let world = World::new().await;
     let access = world.access_token("demo").await;
@@ -233,8 +244,21 @@ async fn registrations_are_refused_with_a_reason() {
     let web = install(&world, "").await;
     let foreign = register_web(&world, &web, "https://updates.push.services.example/wpush/v2/abc").await;
     assert_eq!(foreign.refusal().1, "INVALID_ARGUMENT");
+    let key = world.demo().api_keys[0].clone();
+    let headers = [("x-goog-api-key", &*key), ("x-goog-firebase-installations-auth", &*web.auth_token)];
+    let mut no_point = [7; 65];
+    no_point[0] = 4;
+    let no_point = cresset_wire::webpush::encode_base64(no_point);
+    let body =
+        json!({ "web": { "endpoint": endpoint, "p256dh": no_point, "auth": "AAAAAAAAAAAAAAAAAAAAAA" } });
+    let heard = world.request("POST", "/v1/projects/demo/registrations", &headers, body.to_string()).await;
+    assert_eq!(heard.refusal().1, "INVALID_ARGUMENT", "nothing could ever be encrypted for it");
+    assert!(heard.text().contains("p256dh"));
     let forged = WebApp { fid: web.fid.clone(), refresh_token: String::new(), auth_token: "x".into() };
     assert_eq!(register_web(&world, &forged, &endpoint).await.status, StatusCode::UNAUTHORIZED);
+    let heard = world.request("POST", "/v1/projects/demo/installations", &headers, "{").await;
+    assert_eq!(heard.refusal().1, "INVALID_ARGUMENT");
+    assert!(heard.text().contains("Invalid JSON"), "{}", heard.text());
     let body = json!({ "appId": "1:1:web:1" }).to_string();
     for (key, status) in [("", 403), ("AIzaWrong", 400)] {
         let headers = [("x-goog-api-key", key)];
@@ -251,7 +275,9 @@ async fn a_browser_may_ask_first() {
         ("access-control-request-method", "POST"),
         ("access-control-request-headers", "content-type,x-goog-api-key,x-goog-firebase-installations-auth"),
     ];
-    for path in ["/v1/projects/demo/installations", "/v1/projects/demo/registrations"] {
+    for path in
+        ["/v1/projects/demo/installations", "/v1/projects/demo/registrations", "/fcm/connect/subscribe"]
+    {
         let answer = world.request("OPTIONS", path, &headers, "").await;
         assert!(answer.status.is_success());
         assert_eq!(answer.headers["access-control-allow-origin"], "https://example.test");
@@ -273,11 +299,18 @@ async fn receivers_of_2018_register_by_connect() {
         ("encryption_auth", "AAAAAAAAAAAAAAAAAAAAAA"),
     ];
     let made = world.form("/fcm/connect/subscribe", &[], &fields).await.json();
-    let token = made["token"].as_str().unwrap();
-    assert!(made["pushSet"].is_string());
+    let (token, push_set) = (made["token"].as_str().unwrap(), made["pushSet"].as_str().unwrap());
     let body = json!({ "message": { "token": token, "data": { "k": "v" } } }).to_string();
     assert_eq!(world.send("demo", &access, &body).await.status, StatusCode::OK);
-    let gone = [("authorized_entity", &*number), ("token", token), ("pushSet", token)];
+    // App servers have the token; only the client has the push set.
+    let strangers = [&fields[..], &[("token", token), ("push_set", token)]].concat();
+    let other = world.form("/fcm/connect/subscribe", &[], &strangers).await.json();
+    assert_ne!(other["token"], token, "whoever has a token cannot turn its messages to themselves");
+    let again = [&fields[..], &[("token", token), ("push_set", push_set)]].concat();
+    assert_eq!(world.form("/fcm/connect/subscribe", &[], &again).await.json()["token"], token);
+    let stolen = [("authorized_entity", &*number), ("token", token), ("pushSet", token)];
+    assert_eq!(world.form("/fcm/connect/unsubscribe", &[], &stolen).await.status, StatusCode::NOT_FOUND);
+    let gone = [("authorized_entity", &*number), ("token", token), ("pushSet", push_set)];
     assert_eq!(world.form("/fcm/connect/unsubscribe", &[], &gone).await.status, StatusCode::OK);
     assert_eq!(world.send("demo", &access, &body).await.refusal().2, "UNREGISTERED");
 }

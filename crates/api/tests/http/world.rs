@@ -12,7 +12,6 @@ use cresset_delivery::Dispatcher;
 use cresset_identity::{Identity, NewApp, Project};
 use cresset_message::{Platform, Timestamp};
 use cresset_store::Store;
-use cresset_store::memory::MemoryEngine;
 use cresset_wire::checkin::{AndroidCheckin, AndroidCheckinRequest, AndroidCheckinResponse};
 use cresset_wire::token::TokenKey;
 use http::{HeaderMap, Request, StatusCode};
@@ -20,8 +19,11 @@ use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
+use crate::engine::Engine;
+
 pub(crate) struct World {
     router: Router,
+    pub engine: Arc<Engine>,
     pub identity: Arc<Identity>,
     now: Arc<AtomicU64>,
 }
@@ -59,7 +61,8 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
 impl World {
     pub(crate) async fn new() -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
-        let store: Store = Arc::new(MemoryEngine::new());
+        let engine = Arc::new(Engine::default());
+        let store: Store = engine.clone();
         let tokens = TokenKey::new(&[9; 32]);
         let start = Timestamp::from_micros(now.load(Ordering::Relaxed));
         let identity = Arc::new(Identity::open(store.clone(), tokens.clone(), dice(), start).await.unwrap());
@@ -69,7 +72,7 @@ impl World {
             Arc::new(move || Timestamp::from_micros(now.load(Ordering::Relaxed)))
         };
         let router = cresset_api::router(Api { identity: identity.clone(), dispatcher, clock });
-        let world = Self { router, identity, now };
+        let world = Self { router, engine, identity, now };
         world.project("demo").await;
         world
     }
