@@ -1,1 +1,108 @@
-fn main() {}
+//! Load on the real binary, and what it costs. Figures are printed with the load average of the
+//! machine before and after, and with the generator's own CPU time: they mean something only where
+//! the generator is not the bottleneck.
+//!
+//! `cargo build --release -p cresset-server && cargo run --release -p cresset-bench -- all`
+
+mod figures;
+mod fsync;
+mod http1;
+mod http2;
+mod idle;
+mod process;
+mod send;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use cresset_e2e::{Binary, Outcome, World};
+use tempfile::TempDir;
+
+#[derive(Debug, Parser)]
+#[command(name = "cresset-bench", about = "Load on Cresset's binary, and what it costs")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// The server's binary [default: the one beside this]
+    #[arg(long, global = true, value_name = "FILE")]
+    server: Option<PathBuf>,
+    /// Where the temporary data folder is made: the disk that is measured [default: the system's]
+    #[arg(long, global = true, value_name = "DIR")]
+    folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Acknowledged sends a second, latency, CPU time of the server
+    Send(send::Options),
+    /// What one fdatasync costs here, and sends that wait for one another
+    Fsync,
+    /// Memory and CPU time of connected, silent devices
+    Idle(Idle),
+    /// All of them, with their defaults
+    All,
+    /// The process that holds the connections of `idle`
+    #[command(hide = true)]
+    Hold,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+struct Idle {
+    /// Connections
+    #[arg(long, default_value_t = idle::COUNT)]
+    count: usize,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("cresset-bench: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread: the server needs the others.
+fn run(cli: &Cli) -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        match &cli.command {
+            Command::Send(options) => send::measure(&Subject::start(cli).await?, options).await,
+            Command::Fsync => fsync::measure(&Subject::start(cli).await?).await,
+            Command::Idle(idle) => idle::measure(&Subject::start(cli).await?, idle.count).await,
+            Command::All => {
+                fsync::measure(&Subject::start(cli).await?).await?;
+                send::measure(&Subject::start(cli).await?, &send::Options::default()).await?;
+                idle::measure(&Subject::start(cli).await?, idle::COUNT).await
+            }
+            Command::Hold => idle::hold().await,
+        }
+    })
+}
+
+/// A fresh server on a fresh folder.
+struct Subject {
+    binary: Binary,
+    world: World,
+    folder: TempDir,
+}
+
+impl Subject {
+    async fn start(cli: &Cli) -> Outcome<Self> {
+        process::allow_many_files()?;
+        let program = match &cli.server {
+            Some(program) => program.clone(),
+            None => std::env::current_exe()?.with_file_name("cresset"),
+        };
+        let folder = match &cli.folder {
+            Some(parent) => TempDir::new_in(parent)?,
+            None => TempDir::new()?,
+        };
+        let binary = Binary::start(&program, &folder.path().join("data"))?;
+        let world = World::of_demo(&binary).await?;
+        Ok(Self { binary, world, folder })
+    }
+}

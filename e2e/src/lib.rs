@@ -1,1 +1,19 @@
+//! A Cresset to test against, and what stands around it: the binary as a child process, a server in
+//! this process, an app server that sends, devices that receive.
 
+mod binary;
+mod credential;
+mod http2;
+mod mcs;
+mod server;
+mod world;
+
+pub use binary::Binary;
+pub use credential::{Trust, access_token, now};
+pub use http2::{Answer, Http2, take};
+pub use mcs::RawMcs;
+pub use server::{TestServer, config, patiently};
+pub use world::{Device, World, id_of};
+
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+pub type Outcome<T> = Result<T, Failure>;

@@ -1,0 +1,53 @@
+//! From samples to what is printed.
+
+use std::time::Duration;
+
+/// Times of single operations, in microseconds.
+#[derive(Debug, Default)]
+pub(crate) struct Latencies(Vec<u32>);
+
+impl Latencies {
+    pub(crate) fn with_room_for(count: usize) -> Self {
+        Self(Vec::with_capacity(count))
+    }
+
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.0.push(u32::try_from(time.as_micros()).unwrap_or(u32::MAX));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The 50th and the 99th percentile, in milliseconds.
+    pub(crate) fn p50_p99(&mut self) -> (f64, f64) {
+        self.0.sort_unstable();
+        let at = |share: f64| {
+            let last = self.0.len().saturating_sub(1);
+            self.0.get((last as f64 * share).round() as usize).map_or(0.0, |micros| f64::from(*micros) / 1e3)
+        };
+        (at(0.50), at(0.99))
+    }
+}
+
+/// The middle one; of an even number the lower of the two.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_and_medians_are_of_the_sorted() {
+        let mut latencies = Latencies::default();
+        for micros in (0..=100).rev() {
+            latencies.add(Duration::from_micros(micros * 1_000));
+        }
+        assert_eq!(latencies.p50_p99(), (50.0, 99.0));
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert!(median(Vec::new()).is_nan());
+    }
+}

@@ -1,0 +1,108 @@
+//! `cresset up` as a child process, on ports that the kernel chooses.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use cresset_server::{DataFolder, Running};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::Outcome;
+
+/// For a start: a new folder needs keys and a CA, an old one its journal read; both take less than a
+/// second on an idle machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The last line of what `cresset up` prints when it serves.
+const SERVES: &str = "Ctrl-C stops it.";
+
+/// A running server process; killed when dropped.
+pub struct Binary {
+    program: PathBuf,
+    child: Child,
+    pub folder: PathBuf,
+    pub running: Running,
+}
+
+impl Binary {
+    /// Starts `program` on `folder` and waits until it serves.
+    pub fn start(program: &Path, folder: &Path) -> Outcome<Self> {
+        let mut child = Command::new(program)
+            .args(["up", "--exec-address", "none"])
+            .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
+            .arg("--data")
+            .arg(folder)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("{} cannot be run: {e}", program.display()))?;
+        let said = child.stdout.take().ok_or("the server has no output")?;
+        // From here on a failure must not leave the process behind.
+        let mut starting = Starting(Some(child));
+        wait_until_it_serves(said)?;
+        let data = DataFolder::open(folder).map_err(|e| e.to_string())?;
+        let running = data.running().ok_or("the server serves, but does not say where")?;
+        let child = starting.0.take().ok_or("the server is gone")?;
+        Ok(Self { program: program.to_owned(), child, folder: folder.to_owned(), running })
+    }
+
+    /// Runs a command of the binary's on the same folder, and gives what it prints.
+    pub fn ask(&self, arguments: &[&str]) -> Outcome<Vec<u8>> {
+        let asked = Command::new(&self.program).args(arguments).env("CRESSET_DATA", &self.folder).output()?;
+        if asked.status.success() {
+            return Ok(asked.stdout);
+        }
+        Err(String::from_utf8_lossy(&asked.stderr).into_owned().into())
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9`, and waits until it has happened.
+    pub fn kill(mut self) -> Outcome<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM; whether the server said that it ended well.
+    pub fn stop(mut self) -> Outcome<bool> {
+        kill(Pid::from_raw(i32::try_from(self.child.id())?), Signal::SIGTERM)?;
+        Ok(self.child.wait()?.success())
+    }
+}
+
+impl Drop for Binary {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Starting(Option<Child>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// A thread reads what the server says to its end, so that it never waits for a reader.
+fn wait_until_it_serves(said: ChildStdout) -> Outcome<()> {
+    let (serves, heard) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(said).lines().map_while(Result::ok) {
+            if line == SERVES {
+                let _ = serves.send(());
+            }
+        }
+    });
+    heard.recv_timeout(PATIENCE).map_err(|e| format!("the server did not start: {e}").into())
+}
