@@ -28,6 +28,21 @@ pub(crate) fn quietly(command: &mut Command) -> Result<(), String> {
     }
 }
 
+/// Runs a command unseen; gives what it prints.
+pub(crate) fn output(command: &mut Command) -> Result<String, String> {
+    let name = describe(command);
+    let output = command.output().map_err(|e| format!("`{name}` cannot be run: {e}"))?;
+    if !output.status.success() {
+        return Err(format!("`{name}` failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    String::from_utf8(output.stdout).map_err(|_| format!("`{name}` does not print text"))
+}
+
+/// Whether a command can be run and ends well.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    output(command).is_ok()
+}
+
 pub(crate) fn describe(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

@@ -4,16 +4,23 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{is_root, quietly, root};
+use crate::run::{is_root, quietly, root, succeeds};
 
-/// Debian packages, and a file of each by which it is known to be there.
-const PACKAGES: [(&str, &str); 5] = [
-    ("chromium", "/usr/bin/chromium"),
-    ("libnss3-tools", "/usr/bin/certutil"),
-    ("iproute2", "/sbin/ip"),
-    ("e2fsprogs", "/sbin/mkfs.ext4"),
-    ("util-linux", "/usr/bin/unshare"),
+/// Debian packages, and a command that succeeds where what we want of each is there, whoever brought it.
+const PACKAGES: [(&str, &[&str]); 9] = [
+    ("chromium", &["test", "-x", "/usr/bin/chromium"]),
+    ("e2fsprogs", &["test", "-x", "/sbin/mkfs.ext4"]),
+    ("gcc", &["cc", "--version"]),
+    ("iproute2", &["test", "-x", "/sbin/ip"]),
+    ("libc6-dev", &["test", "-e", "/usr/include/stdio.h"]),
+    ("libnss3-tools", &["test", "-x", "/usr/bin/certutil"]),
+    ("npm", &["npm", "--version"]),
+    ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
+    ("util-linux", &["test", "-x", "/usr/bin/unshare"]),
 ];
+
+/// Rust's smallest installation lacks these.
+const COMPONENTS: [(&str, &str); 2] = [("rustfmt", "fmt"), ("clippy", "clippy")];
 
 /// The Node that firebase-admin wants, which an npm package carries.
 pub(crate) fn node() -> PathBuf {
@@ -26,6 +33,7 @@ pub(crate) fn python() -> PathBuf {
 
 pub(crate) fn run() -> Result<(), String> {
     debian()?;
+    rust()?;
     let node = root().join("conformance/node");
     when_changed(&node.join("package-lock.json"), &node.join("node_modules/.installed"), || {
         quietly(
@@ -45,7 +53,7 @@ pub(crate) fn run() -> Result<(), String> {
 
 fn debian() -> Result<(), String> {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+        PACKAGES.iter().filter(|(_, proof)| !proves(proof)).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -57,12 +65,26 @@ fn debian() -> Result<(), String> {
         quietly(
             Command::new("apt-get")
                 .args(args)
-                .args(&["--quiet"][..])
+                .args(["--quiet", "-o", "Acquire::Retries=3"])
                 .env("DEBIAN_FRONTEND", "noninteractive"),
         )
     };
     apt(&["update"])?;
     apt(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat())
+}
+
+fn proves(command: &[&str]) -> bool {
+    command.split_first().is_some_and(|(program, args)| succeeds(Command::new(program).args(args)))
+}
+
+fn rust() -> Result<(), String> {
+    for (component, command) in COMPONENTS {
+        if !succeeds(Command::new("cargo").args([command, "--version"]).current_dir(root())) {
+            let add = ["component", "add", component];
+            quietly(Command::new("rustup").args(add).current_dir(root()))?;
+        }
+    }
+    Ok(())
 }
 
 /// Installs unless the stamp says that this very list was installed.
