@@ -120,6 +120,7 @@ pub enum ProjectCommand {
     /// Create a project with an API key, a server key and a service account
     Create {
         /// 4 to 30 lower-case letters, digits and hyphens
+        #[arg(value_parser = project_name)]
         project: String,
         /// Name for people
         #[arg(long, default_value = "")]
@@ -136,6 +137,7 @@ pub enum ProjectCommand {
     },
     /// Show a project: numbers, keys, apps
     Show {
+        #[arg(value_parser = project_name)]
         project: String,
         /// As JSON
         #[arg(long)]
@@ -143,6 +145,7 @@ pub enum ProjectCommand {
     },
     /// Delete a project, with its apps and credentials; its devices no longer receive
     Delete {
+        #[arg(value_parser = project_name)]
         project: String,
         /// Really
         #[arg(long)]
@@ -150,6 +153,7 @@ pub enum ProjectCommand {
     },
     /// Add an app
     AddApp {
+        #[arg(value_parser = project_name)]
         project: String,
         #[arg(long, value_parser = ["android", "ios", "web"])]
         platform: String,
@@ -161,15 +165,20 @@ pub enum ProjectCommand {
     },
     /// Make a new key of the service account and print its JSON file
     ServiceAccount {
+        #[arg(value_parser = project_name)]
         project: String,
         /// Keep it in the data folder too, for `cresset exec`
         #[arg(long)]
         save: bool,
     },
     /// Print an `authorized_user` credential (refresh token) as a JSON file
-    UserCredential { project: String },
+    UserCredential {
+        #[arg(value_parser = project_name)]
+        project: String,
+    },
     /// Print the API key
     ApiKey {
+        #[arg(value_parser = project_name)]
         project: String,
         /// Make another one
         #[arg(long)]
@@ -178,6 +187,7 @@ pub enum ProjectCommand {
     /// Print google-services.json of an Android app
     #[command(name = "google-services.json", alias = "google-services")]
     GoogleServices {
+        #[arg(value_parser = project_name)]
         project: String,
         /// Package name [default: the first Android app]
         #[arg(long)]
@@ -185,6 +195,7 @@ pub enum ProjectCommand {
     },
     /// Print what initializeApp() of the Firebase JS SDK takes
     WebConfig {
+        #[arg(value_parser = project_name)]
         project: String,
         /// App id [default: the first web app]
         #[arg(long)]
@@ -197,7 +208,7 @@ pub struct Exec {
     #[command(flatten)]
     pub data: DataArgs,
     /// Whose service account the command gets
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "demo", value_parser = project_name)]
     pub project: String,
     /// The command and its arguments
     #[arg(trailing_var_arg = true, required = true, value_name = "CMD")]
@@ -209,7 +220,7 @@ pub struct Doctor {
     #[command(flatten)]
     pub data: DataArgs,
     /// Whose service account is tried
-    #[arg(long, default_value = "demo")]
+    #[arg(long, default_value = "demo", value_parser = project_name)]
     pub project: String,
     /// Only print the host names that clients have in their code
     #[arg(long)]
@@ -217,6 +228,15 @@ pub struct Doctor {
     /// Set by `doctor` itself for the part that runs inside
     #[arg(long, hide = true, value_name = "ADDRESS")]
     pub inside: Option<IpAddr>,
+}
+
+/// A project's id, or its number: nothing that would lead elsewhere as part of a path.
+fn project_name(text: &str) -> Result<String, String> {
+    let is_number = text.parse::<cresset_message::ProjectNumber>().is_ok();
+    match text.parse::<cresset_message::ProjectId>() {
+        Err(problem) if !is_number => Err(problem.to_string()),
+        _ => Ok(text.to_owned()),
+    }
 }
 
 impl LogArgs {
@@ -275,5 +295,14 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_project_leads_nowhere_else() {
+        for path in ["../../etc", "demo/x", "demo?", ""] {
+            assert!(project_name(path).is_err(), "{path}");
+            assert!(Cli::try_parse_from(["cresset", "project", "show", path]).is_err(), "{path}");
+        }
+        assert!(project_name("demo").is_ok() && project_name("123456789012").is_ok());
     }
 }

@@ -128,11 +128,28 @@ impl Config {
 
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|e| one_line(&e, text))?;
+        config.check_limits()?;
         match (&config.tls.certificate, &config.tls.key) {
+            (Some(_), Some(_)) if !config.listen.exec.is_empty() => Err(
+                "listen.exec needs the private CA, whose leaf has Google's names; leave tls.certificate out"
+                    .into(),
+            ),
             (Some(_), None) => Err("tls.key is missing beside tls.certificate".into()),
             (None, Some(_)) => Err("tls.certificate is missing beside tls.key".into()),
             _ => Ok(config),
         }
+    }
+
+    fn check_limits(&self) -> Result<(), String> {
+        let within = |name: &str, value: u64, most: u64| match value {
+            0 => Err(format!("limits.{name} must be at least 1")),
+            value if value > most => Err(format!("limits.{name} is {value}; the most is {most}")),
+            _ => Ok(()),
+        };
+        within("http_connections", self.limits.http_connections as u64, 100_000_000)?;
+        within("device_connections", self.limits.device_connections as u64, 100_000_000)?;
+        within("waiting_writes", self.limits.waiting_writes as u64, 1_000_000)?;
+        within("store_cache_mb", self.limits.store_cache_mb, 1 << 20)
     }
 
     /// The address that `cresset exec` leads to, if there is to be one.
@@ -182,6 +199,20 @@ mod tests {
     #[test]
     fn half_a_certificate_is_an_error() {
         assert!(Config::parse("[tls]\ncertificate = \"a.pem\"\n").unwrap_err().contains("tls.key"));
+    }
+
+    #[test]
+    fn numbers_that_cannot_serve_are_named() {
+        for (key, value) in [("http_connections", "0"), ("store_cache_mb", "99999999999")] {
+            let error = Config::parse(&format!("[limits]\n{key} = {value}\n")).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn exec_needs_the_private_ca() {
+        let text = "[listen]\nexec = \"127.83.0.1\"\n[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
+        assert!(Config::parse(text).unwrap_err().contains("listen.exec"));
     }
 
     #[test]

@@ -13,14 +13,14 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::data::DataFolder;
 use crate::failure::Failure;
-use crate::{clock, exec, names, service_account};
+use crate::{clock, exec, names, output, service_account};
 
 /// For each step of each check.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 pub fn run(args: &crate::cli::Doctor) -> Result<(), Failure> {
     if args.names {
-        names::all().for_each(|name| println!("{name}"));
+        output::print(&names::all().map(|name| format!("{name}\n")).collect::<String>());
         return Ok(());
     }
     if let Some(address) = args.inside {

@@ -8,7 +8,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::mount::{MsFlags, mount};
@@ -23,6 +23,9 @@ use crate::{http, names};
 /// The loopback address that is ours by default: 127.0.0.0/8 needs no set-up, and nobody else is
 /// likely to be there (83 is the letter S).
 pub const ADDRESS: &str = "127.83.0.1";
+
+/// Exit code when the command was not come to, as of `env` and `docker run`: any other is its own.
+const NOT_STARTED: u8 = 125;
 
 const HTTPS_PORT: u16 = 443;
 const MCS_PORT: u16 = 5228;
@@ -63,7 +66,7 @@ fn neighbours(first: IpAddr) -> impl Iterator<Item = IpAddr> {
 pub fn run(args: &crate::cli::Exec) -> Failure {
     match DataFolder::open(&args.data.folder) {
         Ok(folder) => exec(&folder, &args.project, &args.command),
-        Err(failure) => failure,
+        Err(failure) => Failure { exit_code: NOT_STARTED, ..failure },
     }
 }
 
@@ -77,7 +80,7 @@ pub(crate) fn exec(folder: &DataFolder, project: &str, command: &[OsString]) -> 
             let code = if e.kind() == std::io::ErrorKind::NotFound { 127 } else { 126 };
             Failure::with_code(format!("cannot run {name}: {e}"), code)
         }
-        Err(failure) => failure,
+        Err(failure) => Failure { exit_code: NOT_STARTED, ..failure },
     }
 }
 
@@ -89,14 +92,12 @@ fn prepare(folder: &DataFolder, project: &str, command: &[OsString]) -> Result<C
         ))
     })?;
     let address = running.exec.ok_or_else(|| Failure::new(no_address(folder, &running)))?;
-    let extra = inherited("SSL_CERT_FILE");
-    let files = trust::write(&folder.ca(), &folder.path().join("exec"), extra.as_deref().map(Path::new))?;
+    let path = |name: &str| inherited(name).map(PathBuf::from);
+    let named: Vec<PathBuf> = BUNDLES.iter().filter_map(|name| path(name)).collect();
+    let files = trust::write(&folder.ca(), &folder.path().join("exec"), path("SSL_CERT_FILE"), &named)?;
     let credentials = folder.credentials(project);
     if !credentials.exists() {
-        return Err(Failure::new(format!(
-            "{} does not exist; make it with `cresset project service-account {project} --save`",
-            credentials.display()
-        )));
+        return Err(Failure::new(no_credentials(folder, project)));
     }
     lead_names_to(address, folder)?;
     let (program, arguments) = command.split_first().ok_or_else(|| Failure::new("a command is missing"))?;
@@ -106,6 +107,21 @@ fn prepare(folder: &DataFolder, project: &str, command: &[OsString]) -> Result<C
         child.env(name, value);
     }
     Ok(child)
+}
+
+/// What to do when the project has no service-account file.
+fn no_credentials(folder: &DataFolder, project: &str) -> String {
+    let others = folder.projects_with_credentials();
+    let hint = match &others[..] {
+        [] => String::new(),
+        others => format!("\nThere is one for: {} (choose with --project)", others.join(", ")),
+    };
+    format!(
+        "project `{project}` has no service-account file in {}.{hint}\n\
+         Make one with `cresset project --data {} service-account {project} --save`",
+        folder.path().display(),
+        folder.path().display(),
+    )
 }
 
 /// Why the running server has no address for this, and what to set by hand instead.
@@ -141,42 +157,63 @@ fn inherited(name: &str) -> Option<OsString> {
 
 /// Variables by which runtimes find authorities and accounts (`clients/admin-sdks.md` §0.1).
 fn environment(files: &TrustFiles, credentials: &Path, project: &str) -> Vec<(&'static str, OsString)> {
-    let bundle = || files.bundle.clone().into_os_string();
     let mut java = inherited("JAVA_TOOL_OPTIONS").unwrap_or_default();
     if !java.is_empty() {
         java.push(" ");
     }
     java.push("-Djavax.net.ssl.trustStore=");
-    java.push(&files.java);
+    java.push(quoted(&files.java));
     java.push(format!(
         " -Djavax.net.ssl.trustStorePassword={} -Djavax.net.ssl.trustStoreType=JKS",
         trust::JAVA_PASSWORD
     ));
-    let mut set = vec![
-        ("NODE_EXTRA_CA_CERTS", bundle()),
-        ("REQUESTS_CA_BUNDLE", bundle()),
-        ("CURL_CA_BUNDLE", bundle()),
-        ("SSL_CERT_FILE", bundle()),
-        ("HTTPLIB2_CA_CERTS", bundle()),
-        ("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", bundle()),
+    let mut set: Vec<_> = BUNDLES.map(|name| (name, files.bundle.clone().into_os_string())).into();
+    set.extend([
         ("JAVA_TOOL_OPTIONS", java),
         ("GOOGLE_APPLICATION_CREDENTIALS", credentials.as_os_str().to_owned()),
         ("GOOGLE_CLOUD_PROJECT", project.into()),
         ("GCLOUD_PROJECT", project.into()),
         ("CRESSET_CA_FILE", files.ca.clone().into_os_string()),
-    ];
-    // A proxy would be asked for Google's names, and would ask Google.
-    for name in ["NO_PROXY", "no_proxy"] {
-        let mut value = inherited(name).unwrap_or_default();
-        for host in names::all() {
-            if !value.is_empty() {
-                value.push(",");
-            }
-            value.push(host);
-        }
-        set.push((name, value));
+    ]);
+    for (name, other) in [("NO_PROXY", "no_proxy"), ("no_proxy", "NO_PROXY")] {
+        // Who reads one of them first may have been given the other.
+        set.push((name, without_proxy(inherited(name).or_else(|| inherited(other)))));
     }
     set
+}
+
+/// Variables that name a bundle of authorities.
+const BUNDLES: [&str; 6] = [
+    "NODE_EXTRA_CA_CERTS",
+    "REQUESTS_CA_BUNDLE",
+    "CURL_CA_BUNDLE",
+    "SSL_CERT_FILE",
+    "HTTPLIB2_CA_CERTS",
+    "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH",
+];
+
+/// A proxy would be asked for Google's names, and would ask Google.
+fn without_proxy(value: Option<OsString>) -> OsString {
+    let mut value = value.unwrap_or_default();
+    if value.to_string_lossy().trim() == "*" {
+        return value;
+    }
+    for host in names::all() {
+        if !value.is_empty() {
+            value.push(",");
+        }
+        value.push(host);
+    }
+    value
+}
+
+/// As the JVM reads its options: white space parts them, unless it is quoted.
+fn quoted(path: &Path) -> OsString {
+    let quote = if path.to_string_lossy().contains('\'') { "\"" } else { "'" };
+    let mut text = OsString::from(quote);
+    text.push(path);
+    text.push(quote);
+    text
 }
 
 /// Gives this process, and so the command, a mount namespace in which `/etc/hosts` has our names.
@@ -184,17 +221,21 @@ fn lead_names_to(address: IpAddr, folder: &DataFolder) -> Result<(), Failure> {
     let system = std::fs::read_to_string("/etc/hosts").unwrap_or_default();
     let path = folder.path().join("exec").join("hosts");
     crate::data::write_public(&path, hosts_file(&system, address).as_bytes())?;
-    enter_namespace().map_err(|e| {
-        Failure::new(format!(
-            "the kernel does not let this user have a mount namespace ({e}), so names cannot be led elsewhere for one program alone.\n\
-             Run it as root, or allow user namespaces, or put the lines of {} into /etc/hosts.",
-            path.display()
-        ))
-    })?;
     let nothing: Option<&str> = None;
-    mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)
+    // What is mounted outside later appears inside too, but nothing of ours outside.
+    enter_namespace()
+        .and_then(|()| mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_SLAVE, nothing))
         .and_then(|()| mount(Some(&path), "/etc/hosts", nothing, MsFlags::MS_BIND, nothing))
-        .map_err(|e| Failure::new(format!("/etc/hosts cannot be replaced in the command's namespace: {e}")))
+        .map_err(|e| {
+            // Where distributions forbid it, it is the first or the last of the three that fails.
+            Failure::new(format!(
+                "this user may not have a mount namespace here ({e}), so names cannot be led elsewhere for one program alone.\n\
+                 Run it as root (in a container: with CAP_SYS_ADMIN), or allow user namespaces \
+                 (on Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0), \
+                 or put the lines of {} into /etc/hosts.",
+                path.display()
+            ))
+        })
 }
 
 /// As root a mount namespace; else with a user namespace around it, in which this user stays who
@@ -240,5 +281,19 @@ mod tests {
             text.contains("127.83.0.1\tfcm.googleapis.com\n")
                 && text.contains("127.83.0.1\tmtalk.google.com\n")
         );
+    }
+
+    #[test]
+    fn what_needs_no_proxy_is_added_to_and_everything_stays_everything() {
+        let text = |value: Option<&str>| without_proxy(value.map(Into::into)).into_string().unwrap();
+        assert!(text(Some("localhost")).starts_with("localhost,fcm.googleapis.com,"));
+        assert!(text(None).starts_with("fcm.googleapis.com,"));
+        assert_eq!(text(Some("*")), "*");
+    }
+
+    #[test]
+    fn a_java_path_with_a_space_is_one_word() {
+        assert_eq!(quoted(Path::new("/my data/x.jks")), "'/my data/x.jks'");
+        assert_eq!(quoted(Path::new("/it's/x.jks")), "\"/it's/x.jks\"");
     }
 }

@@ -4,7 +4,7 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
-    message: String,
+    pub(crate) message: String,
     pub exit_code: u8,
 }
 

@@ -4,11 +4,13 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use cresset_wire::http2::Repair;
+use hyper::service::Service as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -95,7 +97,12 @@ impl Http {
         let Some(tls) = tls else {
             return self.requests(TokioIo::new(stream), Protocol::Any).await;
         };
-        let stream = match tokio::time::timeout(PATIENCE, tls.accept(stream)).await {
+        let mut stop = self.stop.clone();
+        let handshake = tokio::select! {
+            handshake = tokio::time::timeout(PATIENCE, tls.accept(stream)) => handshake,
+            () = stopped(&mut stop) => return,
+        };
+        let stream = match handshake {
             Ok(Ok(stream)) => stream,
             Ok(Err(e)) => return tracing::debug!("a TLS handshake failed: {e}"),
             Err(_) => return tracing::debug!("a TLS handshake took too long"),
@@ -126,14 +133,34 @@ impl Http {
         if let Protocol::Http2 = protocol {
             builder = builder.http2_only();
         }
-        let service = TowerToHyperService::new(self.router);
+        let router = TowerToHyperService::new(self.router);
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = hyper::service::service_fn({
+            let asked = asked.clone();
+            move |request| {
+                asked.store(true, Ordering::Relaxed);
+                router.call(request)
+            }
+        });
         let connection = builder.serve_connection(io, service);
         tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stopped(&mut stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        // The library waits for ever for the first byte, which tells the protocol.
+        let silent = tokio::time::sleep(PATIENCE);
+        tokio::pin!(silent);
+        let (mut stopping, mut waiting) = (false, true);
+        let ended = loop {
+            tokio::select! {
+                ended = connection.as_mut() => break ended,
+                () = stopped(&mut stop), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                () = silent.as_mut(), if waiting => {
+                    waiting = false;
+                    if !asked.load(Ordering::Relaxed) {
+                        return tracing::debug!("a connection asked for nothing");
+                    }
+                }
             }
         };
         if let Err(e) = ended {

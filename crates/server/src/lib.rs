@@ -13,6 +13,7 @@ mod health;
 mod hello;
 mod http;
 mod names;
+mod output;
 mod pki;
 pub mod project;
 pub mod server;

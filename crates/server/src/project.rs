@@ -1,6 +1,8 @@
 //! `cresset project`: Cresset's own API, spoken to the running server, or to the data folder when
 //! it is at rest.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, header};
@@ -15,14 +17,28 @@ use crate::clock;
 use crate::config::Config;
 use crate::data::{DataFolder, write_secret};
 use crate::failure::Failure;
+use crate::output::print;
 use crate::server::{Core, open_core};
+
+/// For an answer of the running server.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub async fn run(args: &Project) -> Result<(), Failure> {
     let folder = DataFolder::open(&args.data.folder)?;
+    check_is_ours(&folder)?;
     let api = Api::open(&folder).await?;
     let done = command(&api, &folder, &args.command).await;
     api.close().await;
     done
+}
+
+/// Nothing is made in a folder that has other things in it.
+fn check_is_ours(folder: &DataFolder) -> Result<(), Failure> {
+    let is_empty = std::fs::read_dir(folder.path()).is_ok_and(|mut entries| entries.next().is_none());
+    if is_empty || folder.store().exists() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("{} is not a data folder of Cresset; --data names it", folder.path().display())))
 }
 
 async fn command(api: &Api, folder: &DataFolder, command: &ProjectCommand) -> Result<(), Failure> {
@@ -31,17 +47,17 @@ async fn command(api: &Api, folder: &DataFolder, command: &ProjectCommand) -> Re
             let body = json!({ "projectId": project, "displayName": name, "projectNumber": number });
             api.call(Method::POST, "", Some(body)).await?;
             save_service_account(api, folder, project).await?;
-            print!("{}", describe(&api.call(Method::GET, project, None).await?));
+            print(&describe(&api.call(Method::GET, project, None).await?));
             println!("\nNext:  cresset project add-app {project} --platform web");
             println!("       cresset exec --project {project} -- node app.js");
         }
         ProjectCommand::List { json } => {
             let all = api.call(Method::GET, "", None).await?;
-            if *json { print_json(&all) } else { print!("{}", table(&all)) }
+            if *json { print_json(&all) } else { print(&table(&all)) }
         }
         ProjectCommand::Show { project, json } => {
             let shown = api.call(Method::GET, project, None).await?;
-            if *json { print_json(&shown) } else { print!("{}", describe(&shown)) }
+            if *json { print_json(&shown) } else { print(&describe(&shown)) }
         }
         ProjectCommand::Delete { project, yes } => {
             if !yes {
@@ -156,7 +172,7 @@ fn text(value: &Value) -> &str {
 }
 
 fn print_json(value: &Value) {
-    println!("{value:#}");
+    print(&format!("{value:#}\n"));
 }
 
 /// Cresset's own API, wherever it is.
@@ -227,6 +243,16 @@ async fn in_process(
 }
 
 pub(crate) async fn over_http(
+    address: std::net::SocketAddr,
+    request: Request<String>,
+) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
+    let answered = tokio::time::timeout(PATIENCE, ask(address, request)).await;
+    answered.unwrap_or_else(|_| {
+        Err(Failure::new(format!("the server at {address} does not answer within {} s", PATIENCE.as_secs())))
+    })
+}
+
+async fn ask(
     address: std::net::SocketAddr,
     request: Request<String>,
 ) -> Result<(http::StatusCode, bytes::Bytes), Failure> {

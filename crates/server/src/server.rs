@@ -1,5 +1,6 @@
 //! Builds the parts, joins them, and takes them down again in order.
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct Server {
     pub identity: Arc<Identity>,
     pub folder: DataFolder,
     pub running: Running,
+    /// Open for as long as the server runs: by its lock the others know that it does.
+    _said: File,
     pub admin_token: Arc<str>,
     store: Store,
     stop: watch::Sender<bool>,
@@ -55,6 +58,8 @@ pub async fn open_core(folder: &DataFolder, config: &Config) -> Result<Core, Fai
         max_waiting: config.limits.waiting_writes,
         ..Default::default()
     };
+    // Messages are nobody else's, though the data folder may have been made by others and be open.
+    folder.make_private(&folder.store())?;
     let engine = EmbeddedEngine::open(&folder.store(), options).map_err(|e| Failure::new(e.to_string()))?;
     let store: Store = Arc::new(engine);
     let tokens = TokenKey::new(&folder.token_secret(&*random)?);
@@ -77,9 +82,14 @@ impl Server {
         let https = http::bind(config.listen.https, "--https-port")?;
         let plain = http::bind(config.listen.http, "--http-port")?;
         let mcs = http::bind(config.listen.mcs, "--mcs-port")?;
+        if !config.listen.http.ip().is_loopback() {
+            tracing::warn!(
+                "listen.http is not on loopback: what goes through it, keys too, is not encrypted"
+            );
+        }
         let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?);
 
-        let dispatcher = 
+        let dispatcher =
             Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;
         let dispatcher =
             Arc::new(dispatcher.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?);
@@ -118,7 +128,7 @@ impl Server {
             mcs_listeners,
             stopping,
         )?;
-        folder.write_running(&running)?;
+        let said = folder.write_running(&running)?;
         let sweeper = tokio::spawn(sweep(Sweeper::new(core.store.clone())));
         let drain = Duration::from_secs(config.shutdown.drain_seconds);
         let store = core.store;
@@ -126,6 +136,7 @@ impl Server {
             identity: core.identity,
             folder,
             running,
+            _said: said,
             admin_token,
             store,
             stop,
@@ -136,13 +147,16 @@ impl Server {
     }
 
     /// No new connections, a Close to each device, requests in flight answered; then the store is
-    /// closed. Says whether all of it was done within the time for it.
+    /// closed. Says whether all of it was done within the time for it, and before a second signal.
     pub async fn stop(mut self) -> bool {
         self.folder.forget_running();
         let _ = self.stop.send(true);
         self.sweeper.abort();
         let all_done = async { while self.listeners.join_next().await.is_some() {} };
-        let in_time = tokio::time::timeout(self.drain, all_done).await.is_ok();
+        let in_time = tokio::select! {
+            done = tokio::time::timeout(self.drain, all_done) => done.is_ok(),
+            _ = asked_to_stop() => false,
+        };
         self.listeners.abort_all();
         if let Err(e) = self.store.close().await {
             tracing::error!("the store did not close well: {e}");

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use aws_lc_rs::digest;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
@@ -32,25 +34,64 @@ pub(crate) struct TrustFiles {
 /// Java insists on one; what is in the file is public.
 pub(crate) const JAVA_PASSWORD: &str = "changeit";
 
-/// Writes bundle and Java store beside the CA. `extra` is a bundle the environment already named.
-pub(crate) fn write(ca: &Path, folder: &Path, extra: Option<&Path>) -> Result<TrustFiles, Failure> {
-    let ours = std::fs::read_to_string(ca)
-        .map_err(|e| Failure::new(format!("cannot read the CA {}: {e}", ca.display())))?;
-    let system = extra
-        .into_iter()
-        .chain(SYSTEM_BUNDLES.iter().map(Path::new))
-        .find_map(|path| std::fs::read_to_string(path).ok());
-    let bundle_text = format!("{}\n{ours}", system.unwrap_or_default());
+/// Writes bundle and Java store beside the CA. `system` stands in for the system's bundle if it
+/// can be read; `named` are bundles, or folders of them, that the environment names besides.
+pub(crate) fn write(
+    ca: &Path,
+    folder: &Path,
+    system: Option<PathBuf>,
+    named: &[PathBuf],
+) -> Result<TrustFiles, Failure> {
+    let ours =
+        std::fs::read(ca).map_err(|e| Failure::new(format!("cannot read the CA {}: {e}", ca.display())))?;
+    let mut all = Vec::new();
+    let system = system.into_iter().chain(SYSTEM_BUNDLES.iter().map(PathBuf::from));
+    let found = system.map(|path| certificates_at(&path)).find(|found| !found.is_empty());
+    for certificate in found.into_iter().chain(named.iter().map(|path| certificates_at(path))).flatten() {
+        if !all.contains(&certificate) {
+            all.push(certificate);
+        }
+    }
+    if all.is_empty() {
+        eprintln!(
+            "cresset: this system's authorities were not found; the command will trust Cresset's CA alone"
+        );
+    }
+    all.extend(certificates_in(&ours));
     let files = TrustFiles {
         ca: ca.to_owned(),
         bundle: folder.join("ca-bundle.pem"),
         java: folder.join("ca-bundle.jks"),
     };
-    crate::data::write_public(&files.bundle, bundle_text.as_bytes())?;
-    let certificates: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(bundle_text.as_bytes()).filter_map(Result::ok).collect();
-    crate::data::write_public(&files.java, &java_key_store(&certificates))?;
+    crate::data::write_public(&files.bundle, pem(&all).as_bytes())?;
+    crate::data::write_public(&files.java, &java_key_store(&all))?;
     Ok(files)
+}
+
+/// What a bundle holds, or all files of a folder; nothing if it cannot be read.
+fn certificates_at(path: &Path) -> Vec<CertificateDer<'static>> {
+    let files = match std::fs::read_dir(path) {
+        Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+        Err(_) => vec![path.to_owned()],
+    };
+    files.iter().filter_map(|file| std::fs::read(file).ok()).flat_map(|text| certificates_in(&text)).collect()
+}
+
+fn certificates_in(text: &[u8]) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_slice_iter(text).filter_map(Result::ok).collect()
+}
+
+fn pem(certificates: &[CertificateDer<'_>]) -> String {
+    let mut out = String::new();
+    for certificate in certificates {
+        out.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in BASE64_STANDARD.encode(certificate).as_bytes().chunks(64) {
+            out.extend(line.iter().map(|byte| char::from(*byte)));
+            out.push('\n');
+        }
+        out.push_str("-----END CERTIFICATE-----\n");
+    }
+    out
 }
 
 /// A Java key store (JKS, version 2) of trusted certificates: the one form that every Java reads.
@@ -83,4 +124,34 @@ fn java_key_store(certificates: &[CertificateDer<'_>]) -> Vec<u8> {
     hash.update(&out);
     out.extend_from_slice(hash.finish().as_ref());
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority(folder: &Path, name: &str) -> PathBuf {
+        let place = folder.join(name);
+        std::fs::create_dir(&place).unwrap();
+        let now = cresset_message::Timestamp::from_secs(1_800_000_000);
+        crate::pki::private(&place, &[], now).unwrap();
+        place.join(crate::pki::CA_FILE)
+    }
+
+    #[test]
+    fn whom_the_environment_trusted_is_trusted_still_and_once() {
+        let place = tempfile::tempdir().unwrap();
+        let ours = authority(place.path(), "ours");
+        let (system, extra) = (authority(place.path(), "system"), authority(place.path(), "extra"));
+        let many = place.path().join("many");
+        std::fs::create_dir(&many).unwrap();
+        let third = authority(place.path(), "third");
+        std::fs::copy(&third, many.join("third.pem")).unwrap();
+        let named = [system.clone(), extra.clone(), many, "/nowhere".into()];
+        let files = write(&ours, &place.path().join("exec"), Some(system.clone()), &named).unwrap();
+        let expected: Vec<_> =
+            [&system, &extra, &third, &ours].into_iter().flat_map(|path| certificates_at(path)).collect();
+        assert_eq!(expected.len(), 4);
+        assert_eq!(certificates_at(&files.bundle), expected);
+    }
 }

@@ -1,0 +1,42 @@
+//! How a server ends: what is in flight is answered, what is silent is not waited for.
+
+use cresset_server::Server;
+use cresset_server::config::Config;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+async fn server(folder: &std::path::Path) -> Server {
+    let mut config = Config { data: folder.join("data"), ..Config::default() };
+    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
+    Server::start(&config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_in_flight_is_answered_and_silence_is_not_waited_for() {
+    let place = tempfile::tempdir().unwrap();
+    let server = server(place.path()).await;
+    let (http, https) = (server.running.http, server.running.https);
+    let mut request = TcpStream::connect(http).await.unwrap();
+    let head = "POST /token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 19\r\n\r\ngrant_type";
+    request.write_all(head.as_bytes()).await.unwrap();
+    let _silent = TcpStream::connect(http).await.unwrap();
+    let _half_a_handshake = TcpStream::connect(https).await.unwrap();
+    // It has been accepted once its headers were read, which only an answer to another shows.
+    let mut other = TcpStream::connect(http).await.unwrap();
+    other.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    other.read_u8().await.unwrap();
+    let (folder, stopping) = (server.folder.clone(), tokio::spawn(server.stop()));
+    while TcpStream::connect(http).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(folder.running(), None);
+    request.write_all(b"=password").await.unwrap();
+    let mut answer = String::new();
+    request.read_to_string(&mut answer).await.unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.ends_with("Invalid grant_type: password\"}"),
+        "{answer}"
+    );
+    assert!(stopping.await.unwrap(), "all within the time for it");
+}
