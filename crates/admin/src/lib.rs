@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use axum::routing::{get, post};
-use cresset_identity::{Identity, NewApp, ProjectError};
+use cresset_identity::{Identity, NewApp, ProjectError, is_passing};
 use cresset_message::{Platform, ProjectId, ProjectNumber, Timestamp};
 use http::{HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -214,7 +214,9 @@ fn refuse(e: &ProjectError) -> Response {
         | ProjectError::TooManyKeys(_) => StatusCode::BAD_REQUEST,
         ProjectError::KeyGeneration(_) => StatusCode::INTERNAL_SERVER_ERROR,
         ProjectError::Store(cause) => {
-            tracing::error!("a project could not be read or written: {cause}");
+            if !is_passing(cause) {
+                tracing::error!("a project could not be read or written: {cause}");
+            }
             StatusCode::SERVICE_UNAVAILABLE
         }
     };

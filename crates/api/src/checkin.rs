@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use cresset_identity::{CheckInRefusal, Credentials};
+use cresset_identity::{CheckInRefusal, Credentials, is_passing};
 use cresset_wire::checkin::{AndroidCheckinRequest, AndroidCheckinResponse};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -31,7 +31,7 @@ pub(crate) async fn check_in(State(api): State<Api>, headers: HeaderMap, body: B
         // 401 makes Chromium start over, with new subscriptions: those it had are not here.
         Err(CheckInRefusal::NotOurs) => answer(&headers, StatusCode::UNAUTHORIZED, Vec::new()),
         Err(CheckInRefusal::Store(cause)) => {
-            tracing::error!("a check-in failed: {cause}");
+            crate::store_failed("a check-in", is_passing(&cause), &cause);
             answer(&headers, StatusCode::SERVICE_UNAVAILABLE, Vec::new())
         }
     }

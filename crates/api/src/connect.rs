@@ -4,7 +4,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use cresset_identity::{RegistrationRefusal, Subscription};
+use cresset_identity::{RegistrationRefusal, Subscription, is_passing};
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
@@ -54,7 +54,7 @@ async fn read(headers: &HeaderMap, body: Body) -> Form {
 fn refuse_registration(refusal: &RegistrationRefusal) -> Response {
     match refusal {
         RegistrationRefusal::Store(cause) => {
-            tracing::error!("a subscription failed: {cause}");
+            crate::store_failed("a subscription", is_passing(cause), cause);
             refuse(StatusCode::SERVICE_UNAVAILABLE, "The service is currently unavailable.")
         }
         RegistrationRefusal::NotFound => refuse(StatusCode::NOT_FOUND, &refusal.to_string()),

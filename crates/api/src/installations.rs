@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use cresset_identity::{Installation, InstallationRefusal};
+use cresset_identity::{Installation, InstallationRefusal, is_passing};
 use cresset_wire::v1::error::google_error;
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -115,7 +115,7 @@ pub(crate) fn refuse(refusal: &InstallationRefusal) -> Response {
         InstallationRefusal::NotFound => (404, "NOT_FOUND"),
         InstallationRefusal::Unauthenticated => (401, "UNAUTHENTICATED"),
         InstallationRefusal::Store(cause) => {
-            tracing::error!("an installation failed: {cause}");
+            crate::store_failed("an installation", is_passing(cause), cause);
             return unavailable();
         }
     };

@@ -76,6 +76,15 @@ async fn not_found(method: Method, uri: http::Uri) -> axum::response::Response {
     json(StatusCode::NOT_FOUND, cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message))
 }
 
+/// Says that the store failed a request, unless a full disk fails every one of them.
+fn store_failed(what: &str, passing: bool, cause: &dyn std::fmt::Display) {
+    if passing {
+        tracing::debug!("{what} failed: {cause}");
+    } else {
+        tracing::error!("{what} failed: {cause}");
+    }
+}
+
 /// Some clients refuse JSON under any other type (`protocol/device-registration.md`, HTTP rules).
 fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> axum::response::Response {
     with_type(status, "application/json; charset=UTF-8", body)

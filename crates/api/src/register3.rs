@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
-use cresset_identity::{Register3, Register3Error};
+use cresset_identity::{Register3, Register3Error, is_passing};
 use cresset_message::{DeviceId, Timestamp};
 use http::{HeaderMap, StatusCode};
 
@@ -21,7 +21,7 @@ pub(crate) async fn register3(State(api): State<Api>, headers: HeaderMap, body: 
         Ok(text) => plain(StatusCode::OK, text),
         Err(error) => {
             if let Register3Error::Store(cause) = &error {
-                tracing::error!("a registration failed: {cause}");
+                crate::store_failed("a registration", is_passing(cause), cause);
             }
             plain(refusal_status(&headers, &error), format!("Error={error}"))
         }

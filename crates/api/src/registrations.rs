@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use cresset_identity::{RegistrationRefusal, Subscription};
+use cresset_identity::{RegistrationRefusal, Subscription, is_passing};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ fn refuse(refusal: &RegistrationRefusal) -> Response {
         | RegistrationRefusal::Key(_)
         | RegistrationRefusal::NoSubscription => (400, "INVALID_ARGUMENT"),
         RegistrationRefusal::Store(cause) => {
-            tracing::error!("a registration failed: {cause}");
+            crate::store_failed("a registration", is_passing(cause), cause);
             return unavailable();
         }
     };

@@ -46,6 +46,12 @@ pub struct Identity {
 /// Attempts at a compare-and-set before giving up.
 const ATTEMPTS: usize = 5;
 
+/// Whether the store only cannot now (full, overloaded, ending): it has told the operator itself,
+/// once, and whoever met it says no more.
+pub fn is_passing(cause: &StoreError) -> bool {
+    matches!(cause, StoreError::Unavailable(_) | StoreError::Overloaded | StoreError::Closed)
+}
+
 /// What is said when they were not enough: trying later helps.
 fn contended() -> StoreError {
     StoreError::Unavailable("a row was changed by others again and again".into())
