@@ -38,7 +38,7 @@ pub(crate) fn run() -> Result<(), String> {
     when_changed(&node.join("package-lock.json"), &node.join("node_modules/.installed"), || {
         quietly(
             Command::new("npm")
-                .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"])
+                .args(["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"])
                 .current_dir(&node),
         )
     })?;
