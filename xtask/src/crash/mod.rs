@@ -3,9 +3,11 @@
 //! A writer process (`crates/store/examples/crash_writer.rs`) writes under load and prints what was
 //! acknowledged. At a random moment it is killed, or the file system under it is shut down as if the
 //! power had gone; then every acknowledged row is looked for. With `--no-fsync` the power kind must find
-//! losses: a test that cannot fail shows nothing.
+//! losses: a test that cannot fail shows nothing. The kind `server` kills the whole server instead, under
+//! sends over HTTP and devices over MCS; its control is `--sabotage`.
 
 mod round;
+mod server;
 mod volume;
 
 use std::path::{Path, PathBuf};
@@ -15,7 +17,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use self::round::{Findings, Kind, Lab};
 use self::volume::Volume;
 
-const USAGE: &str = "usage: cargo xtask crash [--rounds N] [--kind kill|power|both] [--seed N] [--no-fsync]";
+const USAGE: &str = "usage: cargo xtask crash [--rounds N] [--kind kill|power|both] [--seed N] [--no-fsync]
+       cargo xtask crash --kind server [--rounds N] [--seed N] [--sabotage]";
 
 /// How long a writer lives: from the middle of its opening to some hundred commits and a flush.
 const SHORTEST_LIFE: Duration = Duration::from_millis(20);
@@ -27,12 +30,18 @@ struct Plan {
     kinds: Vec<Kind>,
     seed: u64,
     fsync: bool,
+    /// The whole server, instead of the store alone.
+    server: bool,
+    sabotage: bool,
     /// Already in a mount namespace of our own.
     apart: bool,
 }
 
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut plan = Plan::parse(args)?;
+    if plan.server {
+        return server::run(plan.rounds, plan.seed, plan.sabotage);
+    }
     if plan.kinds.contains(&Kind::Power) {
         if !volume::is_root() {
             println!("power needs root (loop devices, mounts): left out");
@@ -133,6 +142,8 @@ impl Plan {
             kinds: vec![Kind::Kill, Kind::Power],
             seed: any_seed(),
             fsync: true,
+            server: false,
+            sabotage: false,
             apart: false,
         };
         let mut args = args.iter().map(String::as_str);
@@ -141,11 +152,19 @@ impl Plan {
             match arg {
                 "--rounds" => plan.rounds = number(value()?)?,
                 "--seed" => plan.seed = number(value()?)?,
-                "--kind" => plan.kinds = Kind::parse(value()?).ok_or(USAGE)?,
+                "--kind" => match value()? {
+                    "server" => plan.server = true,
+                    word => plan.kinds = Kind::parse(word).ok_or(USAGE)?,
+                },
+                "--sabotage" => plan.sabotage = true,
                 "--no-fsync" => plan.fsync = false,
                 "--apart" => plan.apart = true,
                 _ => return Err(USAGE.into()),
             }
+        }
+        // Each control belongs to its kinds; ignoring it would pass for having run it.
+        if plan.sabotage && !plan.server || plan.server && !plan.fsync {
+            return Err(USAGE.into());
         }
         Ok(plan)
     }
