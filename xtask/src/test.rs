@@ -77,7 +77,11 @@ pub(crate) fn build() -> Result<(), String> {
 /// A few rounds, so that the harness itself stays whole; the long runs are for releases and engines.
 fn crashes() -> Counts {
     let mut counts = Counts::default();
-    let mut plans = vec![vec!["--rounds", "3", "--kind", "kill"]];
+    let mut plans = vec![
+        vec!["--rounds", "3", "--kind", "kill"],
+        vec!["--rounds", "3", "--kind", "server"],
+        vec!["--rounds", "3", "--kind", "server", "--sabotage"],
+    ];
     if is_root() {
         plans.push(vec!["--rounds", "3", "--kind", "power"]);
         plans.push(vec!["--rounds", "3", "--kind", "power", "--no-fsync"]);
