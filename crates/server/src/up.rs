@@ -39,7 +39,9 @@ async fn serve_until_told(server: Server) -> Result<(), Failure> {
     if server.stop().await {
         tracing::info!("stopped");
     } else {
-        tracing::warn!("stopped before everything in flight was done: shutdown.drain_seconds were over");
+        tracing::warn!(
+            "stopped before everything in flight was done: told again, or shutdown.drain_seconds were over"
+        );
     }
     Ok(())
 }
@@ -96,10 +98,9 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     }
     // As it was typed: a newcomer has it in target/, not on the path.
     let this = std::env::args().next().unwrap_or_else(|| "cresset".into());
-    let data = if server.folder.path().ends_with("cresset-data") {
-        String::new()
-    } else {
-        format!(" --data {}", server.folder.path().display())
+    let data = match server.folder.path() {
+        path if path.ends_with("cresset-data") => String::new(),
+        path => format!(" --data {}", quoted(&path.display().to_string())),
     };
     out.push_str(&format!(
         "\nNext:\n\
@@ -117,4 +118,10 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     }
     out.push_str("\nCtrl-C stops it.\n\n");
     out
+}
+
+/// As a shell wants it.
+fn quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+".contains(&b);
+    if text.bytes().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
