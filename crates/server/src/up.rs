@@ -99,7 +99,7 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
     // As it was typed: a newcomer has it in target/, not on the path.
     let this = std::env::args().next().unwrap_or_else(|| "cresset".into());
     let data = match server.folder.path() {
-        path if path.ends_with("cresset-data") => String::new(),
+        path if std::env::current_dir().is_ok_and(|here| here.join("cresset-data") == path) => String::new(),
         path => format!(" --data {}", quoted(&path.display().to_string())),
     };
     out.push_str(&format!(
