@@ -34,7 +34,13 @@ impl TestServer {
 
     /// On a folder that is new, or was a test server's before.
     pub async fn start_in(folder: Arc<TempDir>) -> Outcome<Self> {
-        let server = Server::start(&config(folder.path())).await?;
+        let config = config(folder.path());
+        Self::start_with(folder, &config).await
+    }
+
+    /// With other settings than [`config`]'s, whose data folder must be `folder`.
+    pub async fn start_with(folder: Arc<TempDir>, config: &Config) -> Outcome<Self> {
+        let server = Server::start(config).await?;
         let account = have_project(&server, &"demo".parse()?).await?;
         Ok(Self { server, folder, account })
     }

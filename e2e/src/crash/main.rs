@@ -56,6 +56,7 @@ async fn rounds(plan: &Plan) -> Outcome<()> {
         total += report.findings;
         restarts.push(report.restart_ms);
     }
+    lab.end()?;
     restarts.sort_unstable();
     println!(
         "server: {} rounds, {total}; served again in {} ms (median), {} ms (longest)",

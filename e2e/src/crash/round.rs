@@ -128,6 +128,12 @@ impl Lab {
         Ok(life)
     }
 
+    /// After so many violent ends a peaceful one must still be possible.
+    pub(crate) fn end(mut self) -> Outcome<()> {
+        let server = self.server.take().ok_or("there is no server")?;
+        if server.stop()? { Ok(()) } else { Err("the server did not end well at SIGTERM".into()) }
+    }
+
     fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }

@@ -1,0 +1,11 @@
+//! Whole-server tests in the words of the promise: README.md, «What it promises». One server each,
+//! real sockets, no sleeps that hope.
+
+mod bounds;
+mod connections;
+mod disk;
+mod life;
+mod node;
+mod promise;
+mod start;
+mod support;
