@@ -56,7 +56,7 @@ async fn rounds(plan: &Plan) -> Outcome<()> {
         total += report.findings;
         restarts.push(report.restart_ms);
     }
-    lab.end()?;
+    lab.end().await?;
     restarts.sort_unstable();
     println!(
         "server: {} rounds, {total}; served again in {} ms (median), {} ms (longest)",

@@ -129,9 +129,10 @@ impl Lab {
     }
 
     /// After so many violent ends a peaceful one must still be possible.
-    pub(crate) fn end(mut self) -> Outcome<()> {
+    pub(crate) async fn end(mut self) -> Outcome<()> {
         let server = self.server.take().ok_or("there is no server")?;
-        if server.stop()? { Ok(()) } else { Err("the server did not end well at SIGTERM".into()) }
+        // On another thread: the connections to it are closed on this one.
+        if tokio::task::spawn_blocking(|| server.stop()).await?? { Ok(()) } else { Err("the server did not end well at SIGTERM".into()) }
     }
 
     fn data(&self) -> PathBuf {
