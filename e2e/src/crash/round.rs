@@ -132,7 +132,11 @@ impl Lab {
     pub(crate) async fn end(mut self) -> Outcome<()> {
         let server = self.server.take().ok_or("there is no server")?;
         // On another thread: the connections to it are closed on this one.
-        if tokio::task::spawn_blocking(|| server.stop()).await?? { Ok(()) } else { Err("the server did not end well at SIGTERM".into()) }
+        if tokio::task::spawn_blocking(|| server.stop()).await?? {
+            Ok(())
+        } else {
+            Err("the server did not end well at SIGTERM".into())
+        }
     }
 
     fn data(&self) -> PathBuf {
