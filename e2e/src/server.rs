@@ -9,7 +9,7 @@ use std::time::Duration;
 use cresset_identity::NewApp;
 use cresset_message::{Platform, ProjectId};
 use cresset_server::Server;
-use cresset_server::config::Config;
+use cresset_server::config::{Config, QuotaProfile};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -65,6 +65,8 @@ impl TestServer {
 /// Loopback, and ports that the kernel chooses.
 pub fn config(folder: &Path) -> Config {
     let mut config = Config { data: folder.to_owned(), ..Config::default() };
+    // Tests send faster than anybody may with FCM's quotas.
+    config.quotas.profile = QuotaProfile::Off;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
     config

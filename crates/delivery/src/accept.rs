@@ -24,13 +24,21 @@ impl Dispatcher {
         validate_only: bool,
         now: Timestamp,
     ) -> Result<MessageId, Rejection> {
+        self.meters.admit_request(sender, now)?;
         limits::check(&message)?;
+        if validate_only && message.target.is_set() {
+            return Ok(self.next_id(now));
+        }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let delivery = Arc::new(delivery(self.next_id(now), message, recipient));
         check_for_recipient(&delivery)?;
         let id = delivery.id;
         if validate_only {
             return Ok(id);
+        }
+        // FCM has these quotas for Android only (`protocol/http-v1.md` §6).
+        if matches!(delivery.recipient.layout, Layout::Raw { .. }) {
+            self.meters.admit_delivery(&delivery, now)?;
         }
         if delivery.ttl.is_zero() {
             push(self.carrier.get(), delivery);
@@ -90,6 +98,7 @@ fn delivery(id: MessageId, message: Message, recipient: Arc<Recipient>) -> Deliv
 /// Rules that need to know who receives.
 fn check_for_recipient(delivery: &Delivery) -> Result<(), Rejection> {
     let (message, recipient) = (&*delivery.message, &*delivery.recipient);
+    limits::check_size_for(message, recipient.platform)?;
     match &recipient.layout {
         Layout::Raw { .. } => {
             let restricted = message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());

@@ -6,6 +6,7 @@ mod carrier;
 mod expire;
 mod ids;
 mod inbox;
+mod quota;
 mod target;
 
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ use cresset_wire::token::TokenKey;
 
 pub use carrier::{Carrier, Delivery, Handoff};
 pub use expire::{Step, Sweeper};
+pub use quota::{Bucket, Quotas};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -27,6 +29,7 @@ pub struct Dispatcher {
     random: Random,
     carrier: OnceLock<Arc<dyn Carrier>>,
     ids: Arc<ids::Ids>,
+    meters: quota::Meters,
 }
 
 impl Dispatcher {
@@ -38,7 +41,20 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
-        Ok(Self { store, tokens, random, carrier: OnceLock::new(), ids })
+        Ok(Self {
+            store,
+            tokens,
+            random,
+            carrier: OnceLock::new(),
+            ids,
+            meters: quota::Meters::new(Quotas::OFF),
+        })
+    }
+
+    /// With quotas; there are none without.
+    #[must_use]
+    pub fn with_quotas(self, quotas: Quotas) -> Self {
+        Self { meters: quota::Meters::new(quotas), ..self }
     }
 
     /// Joins the carrier that takes deliveries to connected devices; once, at start.

@@ -3,6 +3,7 @@
 //! Pure values: no I/O, no async, no clock, no serialisation. Everything else in Cresset speaks
 //! in the words of this crate; where FCM names a thing on the wire, its word is used.
 
+pub mod condition;
 mod ids;
 pub mod limits;
 mod message;
@@ -13,12 +14,13 @@ pub mod strategy;
 mod time;
 mod value;
 
+pub use condition::Condition;
 pub use ids::{AppId, DeviceId, Fid, IdError, MessageId, ProjectId, ProjectNumber, RegistrationId};
 pub use message::{
     AndroidConfig, AndroidNotification, ApnsConfig, Color, FcmOptions, LightSettings, Message, Notification,
     NotificationPriority, Priority, Proxy, Target, Visibility, WebpushConfig, WebpushFcmOptions,
 };
 pub use registration::{Layout, Platform, Recipient, WebKeys};
-pub use rejection::{FieldViolation, Rejection};
+pub use rejection::{DeviceQuota, FieldViolation, Rejection};
 pub use time::Timestamp;
 pub use value::{Struct, Value, last_wins};

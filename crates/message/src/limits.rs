@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::{
-    AndroidConfig, AndroidNotification, Color, Message, Notification, Rejection, Struct, Target, Value,
-    WebpushConfig,
+    AndroidConfig, AndroidNotification, Color, Condition, Message, Platform, Rejection, Struct, Target,
+    Value, WebpushConfig,
 };
 
 /// Longest life of a stored message, and the default: four weeks (`protocol/http-v1.md` §6).
@@ -25,8 +25,14 @@ const MAX_TOPIC_NAME: usize = 900;
 /// Characters of an analytics label (`protocol/http-v1.md` §2.1).
 const MAX_ANALYTICS_LABEL: usize = 50;
 
-/// The rules that hold for every message, whoever gets it. Not here, as they need to know more: the
-/// shape of tokens and FIDs, and the grammar of conditions (a condition only must not be empty).
+/// Characters of the Topic of Web Push (RFC 8030 §5.4).
+const MAX_WEB_PUSH_TOPIC: usize = 32;
+
+/// RFC 8030 §5.3.
+const URGENCIES: [&str; 4] = ["very-low", "low", "normal", "high"];
+
+/// The rules that hold for every message, whoever gets it. Not here, as it needs to know more: the
+/// shape of tokens and FIDs.
 ///
 /// URLs (`image`, `webpush.fcm_options.link`) are not checked: FCM's own documentation sends
 /// relative ones.
@@ -43,13 +49,16 @@ pub fn check(message: &Message) -> Result<(), Rejection> {
     if let Some(apns) = &message.apns {
         check_label(&apns.analytics_label, "message.apns.fcm_options")?;
     }
-    check_size(message)
+    if message.target.is_set() { check_size(message) } else { Ok(()) }
 }
 
 fn check_target(target: &Target) -> Result<(), Rejection> {
     match target {
         Target::Topic(name) if !is_topic_name(name) => Err(Rejection::TopicName),
-        Target::Condition(condition) if condition.trim().is_empty() => Err(Rejection::Condition),
+        Target::Condition(condition) => match condition.parse::<Condition>() {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Rejection::Condition),
+        },
         _ => Ok(()),
     }
 }
@@ -142,8 +151,22 @@ fn check_webpush(webpush: &WebpushConfig) -> Result<(), Rejection> {
         let text = "TTL must be a non-negative integer.";
         return Err(Rejection::field("message.webpush.headers.TTL", text));
     }
+    if webpush.header("Urgency").is_some_and(|urgency| !URGENCIES.contains(&urgency)) {
+        let text = "Urgency must be one of very-low, low, normal and high.";
+        return Err(Rejection::field("message.webpush.headers.Urgency", text));
+    }
+    if webpush.header("Topic").is_some_and(|topic| !is_web_push_topic(topic)) {
+        let text = format!("Topic must be 1 to {MAX_WEB_PUSH_TOPIC} characters of A-Z, a-z, 0-9, - and _.");
+        return Err(Rejection::field("message.webpush.headers.Topic", text));
+    }
     check_data(&webpush.data, "message.webpush.data")?;
     check_label(&webpush.fcm_options.analytics_label, "message.webpush.fcm_options")
+}
+
+/// RFC 8030 §5.4.
+fn is_web_push_topic(topic: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
+    (1..=MAX_WEB_PUSH_TOPIC).contains(&topic.len()) && topic.bytes().all(plain)
 }
 
 /// Digits only (RFC 8030 §5.2), and few enough to be a number.
@@ -151,29 +174,42 @@ fn is_seconds(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
-/// No platform may get more than [`MAX_PAYLOAD`].
+/// No platform may get more than [`MAX_PAYLOAD`], as whoever is in a set may be of any.
+fn check_size(message: &Message) -> Result<(), Rejection> {
+    let sizes = [android_size(message), webpush_size(message), apns_size(message)];
+    if sizes.iter().any(|size| *size > MAX_PAYLOAD) { Err(Rejection::TooLarge) } else { Ok(()) }
+}
+
+/// The same toward one registration, whose platform is all that counts.
 ///
 /// Google's formula is not published. Its documentation counts keys and values, and one capture has
 /// a topic message pass with a data value of 4,505 bytes (`protocol/http-v1.md` §6, §8). We count
-/// what is documented: what passes here passes there.
-fn check_size(message: &Message) -> Result<(), Rejection> {
-    let single = matches!(message.target, Target::Token(_) | Target::Fid(_));
-    if android_size(message) > MAX_PAYLOAD {
-        // What the token belongs to is not known yet; the text is the one seen for Android.
-        return Err(if single { Rejection::AndroidTooLarge } else { Rejection::TooLarge });
+/// what is documented, so that what passes here passes there: the bytes of keys and values in UTF-8
+/// of what the platform gets, after its own block has replaced what is common. Not counted: what
+/// steers the delivery (collapse key, TTL, headers), and what FCM adds.
+pub fn check_size_for(message: &Message, platform: Platform) -> Result<(), Rejection> {
+    match platform {
+        Platform::Android if android_size(message) > MAX_PAYLOAD => Err(Rejection::AndroidTooLarge),
+        Platform::Web if webpush_size(message) > MAX_PAYLOAD => Err(Rejection::TooLarge),
+        Platform::Ios if apns_size(message) > MAX_PAYLOAD => Err(Rejection::TooLarge),
+        _ => Ok(()),
     }
-    if webpush_size(message) > MAX_PAYLOAD || apns_size(message) > MAX_PAYLOAD {
-        return Err(Rejection::TooLarge);
-    }
-    Ok(())
 }
 
 /// Data as Android gets it (its own replaces the common), and the texts of the notification.
 fn android_size(message: &Message) -> usize {
     let own = message.android.as_ref();
     let notification = own.and_then(|android| android.notification.as_ref());
-    data_size(&message.data, own.map(|android| &android.data[..]))
-        + notification_size(message.notification.as_ref())
+    let data = own.map(|android| &android.data).filter(|data| !data.is_empty()).unwrap_or(&message.data);
+    let overrides = |name: &str| {
+        notification.is_some_and(|n| match name {
+            "title" => n.title.is_some(),
+            "body" => n.body.is_some(),
+            _ => n.image.is_some(),
+        })
+    };
+    data_size(data)
+        + common_notification_size(message, overrides)
         + notification.map_or(0, android_notification_size)
 }
 
@@ -196,31 +232,41 @@ fn android_notification_size(n: &AndroidNotification) -> usize {
     texts.iter().map(|(key, value)| text_size(key, value)).sum::<usize>() + args.sum::<usize>()
 }
 
+/// Data as the web gets it (common and own, own values for common keys), and the notification as
+/// the JSON that it is.
 fn webpush_size(message: &Message) -> usize {
     let own = message.webpush.as_ref();
+    let own_data = own.map_or(&[][..], |webpush| &webpush.data);
     let notification = own.and_then(|webpush| webpush.notification.as_ref());
-    data_size(&message.data, own.map(|webpush| &webpush.data[..]))
-        + notification_size(message.notification.as_ref())
+    let replaced = message.data.iter().filter(|(key, _)| own_data.iter().any(|(own, _)| own == key));
+    let replaced: usize = replaced.map(|(key, value)| key.len() + value.len()).sum();
+    let overrides = |name: &str| notification.is_some_and(|fields| fields.get(name).is_some());
+    data_size(&message.data) - replaced
+        + data_size(own_data)
+        + common_notification_size(message, overrides)
         + notification.map_or(0, struct_size)
 }
 
 /// APNs counts the JSON it is given (`protocol/http-v1.md` §6): ours is the payload and the data.
 fn apns_size(message: &Message) -> usize {
     let payload = message.apns.as_ref().and_then(|apns| apns.payload.as_ref());
-    data_size(&message.data, None)
-        + notification_size(message.notification.as_ref())
+    let has_alert = payload
+        .and_then(|payload| payload.get("aps"))
+        .is_some_and(|aps| matches!(aps, Value::Struct(aps) if aps.get("alert").is_some()));
+    data_size(&message.data)
+        + common_notification_size(message, |name| has_alert && name != "image")
         + payload.map_or(0, struct_size)
 }
 
-fn data_size(common: &[(String, String)], own: Option<&[(String, String)]>) -> usize {
-    let data = own.filter(|own| !own.is_empty()).unwrap_or(common);
+fn data_size(data: &[(String, String)]) -> usize {
     data.iter().map(|(key, value)| key.len() + value.len()).sum()
 }
 
-fn notification_size(notification: Option<&Notification>) -> usize {
-    notification.map_or(0, |n| {
-        text_size("title", &n.title) + text_size("body", &n.body) + text_size("image", &n.image)
-    })
+/// The fields of `message.notification` that the platform's own do not replace.
+fn common_notification_size(message: &Message, overrides: impl Fn(&str) -> bool) -> usize {
+    let Some(n) = &message.notification else { return 0 };
+    let fields = [("title", &n.title), ("body", &n.body), ("image", &n.image)];
+    fields.iter().filter(|(name, _)| !overrides(name)).map(|(name, value)| text_size(name, value)).sum()
 }
 
 fn text_size(key: &str, value: &Option<String>) -> usize {
@@ -355,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_web_push_ttl_is_a_number_whatever_the_case_of_its_name() {
+    fn headers_of_web_push_are_checked_whatever_the_case_of_their_names() {
         for (name, value, fine) in [
             ("TTL", "0", true),
             ("ttl", "86400", true),
@@ -365,6 +411,14 @@ mod tests {
             ("TTL", "1.5", false),
             ("TTL", "99999999999999999999", false),
             ("X-Custom-Val", "soon", true),
+            ("Urgency", "very-low", true),
+            ("urgency", "High", false),
+            ("Urgency", "", false),
+            ("Topic", "a-Z_0", true),
+            ("Topic", "", false),
+            ("topic", "a.b", false),
+            ("Topic", &"x".repeat(32), true),
+            ("Topic", &"x".repeat(33), false),
         ] {
             let headers = vec![(name.to_owned(), value.to_owned())];
             let webpush = WebpushConfig { headers, ..WebpushConfig::default() };
@@ -386,16 +440,39 @@ mod tests {
 
     #[test]
     fn four_kilobytes_are_the_most_a_platform_gets() {
+        use Platform::{Android, Ios, Web};
         assert_eq!(check(&with_data("k", "x".repeat(4095))), Ok(()));
         let large = with_data("k", "x".repeat(4096));
         assert_eq!(check(&large), Err(Rejection::TooLarge));
         let to_token = Message { target: Target::Token("t".to_owned()), ..large.clone() };
-        assert_eq!(check(&to_token), Err(Rejection::AndroidTooLarge));
+        assert_eq!(check(&to_token), Ok(()), "its platform is not known yet");
+        assert_eq!(check_size_for(&to_token, Android), Err(Rejection::AndroidTooLarge));
+        assert_eq!(check_size_for(&to_token, Web), Err(Rejection::TooLarge));
+        assert_eq!(check_size_for(&to_token, Ios), Err(Rejection::TooLarge));
 
         let data = vec![("k".to_owned(), "small".to_owned())];
-        let android = AndroidConfig { data, ..AndroidConfig::default() };
-        let still_large_elsewhere = Message { android: Some(android), ..large };
-        assert_eq!(check(&still_large_elsewhere), Err(Rejection::TooLarge));
+        let small_for_android = AndroidConfig { data, ..AndroidConfig::default() };
+        let message = Message { android: Some(small_for_android), ..large };
+        assert_eq!(check(&message), Err(Rejection::TooLarge));
+        assert_eq!(check_size_for(&message, Android), Ok(()));
+    }
+
+    #[test]
+    fn what_a_platform_replaces_is_not_counted() {
+        let text = |size| Some("x".repeat(size));
+        let common = crate::Notification { title: text(3_000), body: None, image: None };
+        let own = AndroidNotification { title: text(3_000), ..AndroidNotification::default() };
+        let fields = || [("title", Value::from(&*"x".repeat(3_000)))].into_iter().collect::<Struct>();
+        let webpush = WebpushConfig { notification: Some(fields()), ..WebpushConfig::default() };
+        let alert = [("aps", Value::Struct([("alert", Value::Struct(fields()))].into_iter().collect()))];
+        let apns = crate::ApnsConfig { payload: Some(alert.into_iter().collect()), ..Default::default() };
+        let message = Message {
+            notification: Some(common),
+            webpush: Some(webpush),
+            apns: Some(apns),
+            ..with_notification(own)
+        };
+        assert_eq!(check(&message), Ok(()));
     }
 
     #[test]

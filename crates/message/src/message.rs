@@ -27,6 +27,13 @@ pub enum Target {
     Condition(String),
 }
 
+impl Target {
+    /// Whether it may be any number of registrations.
+    pub fn is_set(&self) -> bool {
+        matches!(self, Self::Topic(_) | Self::Condition(_))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Notification {
     pub title: Option<String>,

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::ProjectId;
+use crate::ProjectNumber;
 
 /// One thing that is wrong with a request, as `google.rpc.BadRequest` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +11,15 @@ pub struct FieldViolation {
     /// Path in proto names (`message.android.ttl`); empty for the root.
     pub field: String,
     pub description: String,
+}
+
+/// What of a device is used up; each says how much there was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceQuota {
+    PerMinute(u32),
+    PerHour(u32),
+    /// At once, of collapsible messages to one app instance.
+    Collapsible(u32),
 }
 
 /// Why a request is refused. `protocol/http-v1.md` §5.2 is the catalogue.
@@ -53,10 +62,13 @@ pub enum Rejection {
 
     // --- limits ---
     DeviceQuota {
+        quota: DeviceQuota,
         retry_after: Duration,
     },
+    /// Sends of a project in a minute.
     ProjectQuota {
-        project: ProjectId,
+        project: ProjectNumber,
+        limit: u32,
         retry_after: Duration,
     },
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, LogFormat};
+use crate::config::{Config, LogFormat, QuotaProfile};
 use crate::failure::Failure;
 
 /// Firebase Cloud Messaging as software that anyone can run.
@@ -60,6 +60,9 @@ pub struct Up {
     /// The project to have ready
     #[arg(long, value_name = "PROJECT", default_value = "demo")]
     pub project: String,
+    /// FCM's limits on how much a project and a device may be sent, or none
+    #[arg(long, value_enum, default_value = "off", env = "CRESSET_QUOTAS")]
+    pub quotas: QuotaProfile,
     /// Also register a device, send it a message through the HTTP v1 API, and show it arriving
     #[arg(long)]
     pub hello: bool,
@@ -103,6 +106,9 @@ pub struct Serve {
     /// Overrides the port of `listen.mcs`
     #[arg(long, value_name = "PORT", env = "CRESSET_MCS_PORT")]
     pub mcs_port: Option<u16>,
+    /// Overrides `quotas.profile`
+    #[arg(long, value_enum, env = "CRESSET_QUOTAS")]
+    pub quotas: Option<QuotaProfile>,
     #[command(flatten)]
     pub log: LogArgs,
 }
@@ -258,6 +264,7 @@ impl Up {
         config.listen.mcs = SocketAddr::new(self.listen, self.mcs_port);
         config.listen.exec =
             if self.exec_address == "none" { String::new() } else { self.exec_address.clone() };
+        config.quotas.profile = self.quotas;
         self.log.apply(&mut config);
         config
     }
@@ -281,6 +288,9 @@ impl Serve {
             if let Some(port) = port {
                 address.set_port(port);
             }
+        }
+        if let Some(profile) = self.quotas {
+            config.quotas.profile = profile;
         }
         self.log.apply(&mut config);
         Ok(config)

@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use cresset_delivery::{Bucket, Quotas};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -18,6 +20,7 @@ pub struct Config {
     pub tls: Tls,
     pub log: Log,
     pub limits: Limits,
+    pub quotas: QuotaConfig,
     pub shutdown: Shutdown,
 }
 
@@ -64,6 +67,51 @@ pub struct Limits {
     pub store_cache_mb: u64,
 }
 
+/// A profile, and the numbers that differ from it.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuotaConfig {
+    pub profile: QuotaProfile,
+    pub project_per_minute: Option<u32>,
+    pub device_per_minute: Option<u32>,
+    pub device_per_hour: Option<u32>,
+    pub collapsible_burst: Option<u32>,
+    pub collapsible_refill_seconds: Option<u32>,
+    pub remembered: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum QuotaProfile {
+    /// FCM's own limits.
+    #[default]
+    Fcm,
+    /// No limit but those of this file.
+    Off,
+}
+
+impl QuotaConfig {
+    pub fn quotas(&self) -> Quotas {
+        let profile = match self.profile {
+            QuotaProfile::Fcm => Quotas::FCM,
+            QuotaProfile::Off => Quotas::OFF,
+        };
+        // 0 is no limit.
+        let own = |own: Option<u32>, profile: Option<u32>| own.or(profile).filter(|limit| *limit > 0);
+        let usual = Quotas::FCM.collapsible.map_or(0, |bucket| bucket.refill.as_secs());
+        let refill = self.collapsible_refill_seconds.map_or(usual, u64::from);
+        let burst = own(self.collapsible_burst, profile.collapsible.map(|bucket| bucket.burst));
+        let collapsible = burst.filter(|_| refill > 0);
+        Quotas {
+            project_per_minute: own(self.project_per_minute, profile.project_per_minute),
+            device_per_minute: own(self.device_per_minute, profile.device_per_minute),
+            device_per_hour: own(self.device_per_hour, profile.device_per_hour),
+            collapsible: collapsible.map(|burst| Bucket { burst, refill: Duration::from_secs(refill) }),
+            remembered: self.remembered.map_or(profile.remembered, |entries| entries as usize),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
@@ -78,6 +126,7 @@ impl Default for Config {
             tls: Tls::default(),
             log: Log::default(),
             limits: Limits::default(),
+            quotas: QuotaConfig::default(),
             shutdown: Shutdown::default(),
         }
     }
@@ -149,7 +198,14 @@ impl Config {
         within("http_connections", self.limits.http_connections as u64, 100_000_000)?;
         within("device_connections", self.limits.device_connections as u64, 100_000_000)?;
         within("waiting_writes", self.limits.waiting_writes as u64, 1_000_000)?;
-        within("store_cache_mb", self.limits.store_cache_mb, 1 << 20)
+        within("store_cache_mb", self.limits.store_cache_mb, 1 << 20)?;
+        match self.quotas.remembered {
+            Some(0) => Err("quotas.remembered must be at least 1".into()),
+            Some(entries @ 100_000_001..) => {
+                Err(format!("quotas.remembered is {entries}; the most is 100000000"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The address that `cresset exec` leads to, if there is to be one.
@@ -207,6 +263,19 @@ mod tests {
             let error = Config::parse(&format!("[limits]\n{key} = {value}\n")).unwrap_err();
             assert!(error.contains(key), "{error}");
         }
+    }
+
+    #[test]
+    fn quotas_are_a_profile_and_what_differs_from_it() {
+        let quotas = |text: &str| Config::parse(&format!("[quotas]\n{text}")).unwrap().quotas.quotas();
+        assert_eq!(quotas(""), Quotas::FCM);
+        assert_eq!(quotas("profile = \"off\""), Quotas::OFF);
+        assert_eq!(quotas("device_per_hour = 0"), Quotas { device_per_hour: None, ..Quotas::FCM });
+        let own = quotas("profile = \"off\"\nproject_per_minute = 5\ncollapsible_burst = 2");
+        let collapsible = Some(Bucket { burst: 2, refill: Duration::from_secs(180) });
+        assert_eq!(own, Quotas { project_per_minute: Some(5), collapsible, ..Quotas::OFF });
+        assert!(Config::parse("[quotas]\nprofile = \"gcm\"").unwrap_err().contains("fcm"));
+        assert!(Config::parse("[quotas]\nremembered = 0").unwrap_err().contains("remembered"));
     }
 
     #[test]

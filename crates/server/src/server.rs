@@ -91,8 +91,8 @@ impl Server {
 
         let dispatcher =
             Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;
-        let dispatcher =
-            Arc::new(dispatcher.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?);
+        let dispatcher = dispatcher.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?;
+        let dispatcher = Arc::new(dispatcher.with_quotas(config.quotas.quotas()));
         let (stop, stopping) = watch::channel(false);
         let api =
             Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };

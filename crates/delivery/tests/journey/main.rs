@@ -1,5 +1,6 @@
 //! The journey of a message over the memory engine: what waits for a device, and in which order.
 
 mod inbox;
+mod quotas;
 mod sending;
 mod world;

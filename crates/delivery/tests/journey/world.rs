@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cresset_delivery::{Delivery, Dispatcher};
+use cresset_delivery::{Delivery, Dispatcher, Quotas};
 use cresset_message::{
     AndroidConfig, DeviceId, FcmOptions, Message, MessageId, ProjectNumber, RegistrationId, Target, Timestamp,
 };
@@ -44,9 +44,13 @@ pub(crate) async fn dispatcher(store: &Store, now: Timestamp) -> Dispatcher {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_quotas(Quotas::OFF).await
+    }
+
+    pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
         let engine = Arc::new(Held { inner: MemoryEngine::new(), writes: Semaphore::new(1 << 20) });
         let store: Store = engine.clone();
-        Self { dispatcher: Arc::new(dispatcher(&store, NOW).await), store, engine }
+        Self { dispatcher: Arc::new(dispatcher(&store, NOW).await.with_quotas(quotas)), store, engine }
     }
 
     /// An Android app on a device, in the slot of that number: its token.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cresset_message::{FieldViolation, Rejection};
+use cresset_message::{DeviceQuota, FieldViolation, ProjectNumber, Rejection};
 use serde::Serialize;
 
 /// An answer other than 200. Its body is `application/json; charset=UTF-8`.
@@ -149,8 +149,8 @@ fn say(rejection: &Rejection) -> Said {
             vec![fcm("INVALID_ARGUMENT")],
         ),
 
-        Rejection::DeviceQuota { .. } => say_device_quota(),
-        Rejection::ProjectQuota { project, .. } => say_project_quota(project.as_str()),
+        Rejection::DeviceQuota { quota, .. } => say_device_quota(*quota),
+        Rejection::ProjectQuota { project, limit, .. } => say_project_quota(*project, *limit),
         Rejection::Unavailable { .. } => {
             Said::new(Status::Unavailable, "The service is currently unavailable.", vec![fcm("UNAVAILABLE")])
         }
@@ -206,9 +206,15 @@ fn say_unparsable(violations: &[FieldViolation]) -> Said {
 }
 
 /// The real text is unknown (§5.2).
-fn say_device_quota() -> Said {
-    let violation =
-        QuotaViolation { subject: "device", description: "The rate of messages to this device is too high." };
+fn say_device_quota(quota: DeviceQuota) -> Said {
+    let description = match quota {
+        DeviceQuota::PerMinute(limit) => format!("More than {limit} messages to this device in a minute."),
+        DeviceQuota::PerHour(limit) => format!("More than {limit} messages to this device in an hour."),
+        DeviceQuota::Collapsible(burst) => {
+            format!("More than {burst} collapsible messages to this app instance, refilled slowly.")
+        }
+    };
+    let violation = QuotaViolation { subject: "device", description };
     Said::new(
         Status::ResourceExhausted,
         "Device message rate exceeded.",
@@ -216,8 +222,7 @@ fn say_device_quota() -> Said {
     )
 }
 
-fn say_project_quota(project: &str) -> Said {
-    const LIMIT: &str = "600000"; // sends a minute (§6)
+fn say_project_quota(project: ProjectNumber, limit: u32) -> Said {
     let message = format!(
         "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service \
          'fcm.googleapis.com' for consumer 'project_number:{project}'."
@@ -232,7 +237,7 @@ fn say_project_quota(project: &str) -> Said {
             ("quota_limit", "SendsPerMinutePerProject".to_owned()),
             ("quota_unit", "1/min/{project}".to_owned()),
             ("quota_location", "global".to_owned()),
-            ("quota_limit_value", LIMIT.to_owned()),
+            ("quota_limit_value", limit.to_string()),
         ]
         .into(),
     };
@@ -248,7 +253,7 @@ fn say_project_quota(project: &str) -> Said {
 fn retry_after(rejection: &Rejection) -> Option<u64> {
     let ceiling = |wait: &Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     match rejection {
-        Rejection::DeviceQuota { retry_after }
+        Rejection::DeviceQuota { retry_after, .. }
         | Rejection::ProjectQuota { retry_after, .. }
         | Rejection::Unavailable { retry_after } => Some(ceiling(retry_after)),
         _ => None,
@@ -303,7 +308,7 @@ struct Violation {
 #[derive(Serialize)]
 struct QuotaViolation {
     subject: &'static str,
-    description: &'static str,
+    description: String,
 }
 
 #[derive(Serialize)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cresset_message::{FieldViolation, Rejection};
+use cresset_message::{DeviceQuota, FieldViolation, ProjectNumber, Rejection};
 use cresset_wire::v1::{google_error, render, send_success};
 use serde_json::{Value, json};
 
@@ -173,7 +173,8 @@ fn every_rejection_is_told_as_the_catalogue_says() {
 #[test]
 fn quotas_are_told_with_a_time_to_come_back() {
     let retry_after = Duration::from_secs(60);
-    let project = render(&Rejection::ProjectQuota { project: "demo".parse().unwrap(), retry_after });
+    let project =
+        render(&Rejection::ProjectQuota { project: ProjectNumber(4_711), limit: 600_000, retry_after });
     let body: Value = serde_json::from_str(&project.body).unwrap();
     assert_eq!((project.status, project.retry_after), (429, Some(60)));
     assert_eq!(body["error"]["status"], "RESOURCE_EXHAUSTED");
@@ -183,7 +184,10 @@ fn quotas_are_told_with_a_time_to_come_back() {
     assert_eq!(details[1]["@type"], "type.googleapis.com/google.rpc.Help");
     assert!(!project.body.contains("FcmError"), "the SDKs take it for a quota of the project");
 
-    let device = render(&Rejection::DeviceQuota { retry_after });
+    assert_eq!(details[0]["metadata"]["quota_limit_value"], "600000");
+    assert!(body["error"]["message"].as_str().unwrap().ends_with("for consumer 'project_number:4711'."));
+
+    let device = render(&Rejection::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after });
     let body: Value = serde_json::from_str(&device.body).unwrap();
     assert_eq!((device.status, device.retry_after), (429, Some(60)));
     assert_eq!(body["error"]["details"][0], fcm("QUOTA_EXCEEDED"));

@@ -1,0 +1,318 @@
+//! Quotas: how much FCM takes for a project and for a device (`protocol/http-v1.md` §6), and the
+//! memory of what was sent.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use cresset_message::{DeviceQuota, ProjectNumber, RegistrationId, Rejection, Timestamp};
+
+use crate::Delivery;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// What may be sent and what is stored. `None`: without limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Sends of a project in a minute.
+    pub project_per_minute: Option<u32>,
+    /// Messages of a project to one Android device in a minute.
+    pub device_per_minute: Option<u32>,
+    /// Messages of a project to one Android device in an hour.
+    pub device_per_hour: Option<u32>,
+    /// Collapsible messages to one app instance.
+    pub collapsible: Option<Bucket>,
+    /// Devices and app instances whose rates are remembered at a time. Beyond it those are
+    /// forgotten who are soonest free to receive anyway; each takes 40 bytes.
+    pub remembered: usize,
+}
+
+/// So many at once, and one more after each pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    pub burst: u32,
+    pub refill: Duration,
+}
+
+impl Quotas {
+    /// FCM's own (`protocol/http-v1.md` §6).
+    pub const FCM: Self = Self {
+        project_per_minute: Some(600_000),
+        device_per_minute: Some(240),
+        device_per_hour: Some(5_000),
+        collapsible: Some(Bucket { burst: 20, refill: Duration::from_secs(180) }),
+        remembered: 1 << 18,
+    };
+
+    pub const OFF: Self = Self {
+        project_per_minute: None,
+        device_per_minute: None,
+        device_per_hour: None,
+        collapsible: None,
+        remembered: 1 << 18,
+    };
+}
+
+/// Counts what is sent, in bounded memory.
+pub(crate) struct Meters {
+    quotas: Quotas,
+    projects: Table<Window>,
+    devices: Table<Rates>,
+    collapsible: Table<Level>,
+}
+
+/// Projects whose rate is remembered: more than any server has that is busy in one minute.
+const PROJECTS: usize = 1 << 12;
+
+impl Meters {
+    pub(crate) fn new(quotas: Quotas) -> Self {
+        let limited = |limit: bool, entries: usize| if limit { entries } else { 0 };
+        let per_device = quotas.device_per_minute.is_some() || quotas.device_per_hour.is_some();
+        Self {
+            projects: Table::new(limited(quotas.project_per_minute.is_some(), PROJECTS)),
+            devices: Table::new(limited(per_device, quotas.remembered)),
+            collapsible: Table::new(limited(quotas.collapsible.is_some(), quotas.remembered)),
+            quotas,
+        }
+    }
+
+    /// One more request of a project, whatever becomes of it.
+    pub(crate) fn admit_request(&self, project: ProjectNumber, now: Timestamp) -> Result<(), Rejection> {
+        let Some(limit) = self.quotas.project_per_minute else { return Ok(()) };
+        self.projects.with(mixed(project.0, 0), now, |window| {
+            let refused = |retry_after| Rejection::ProjectQuota { project, limit, retry_after };
+            window.room(limit, MINUTE, now).map_err(refused)?;
+            window.count(MINUTE, now);
+            Ok(())
+        })
+    }
+
+    /// One more message that a device will get. Nothing is counted of one that is refused.
+    pub(crate) fn admit_delivery(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Rejection> {
+        let registration = delivery.recipient.registration;
+        let device = mixed(registration.project.0, delivery.recipient.device.get());
+        self.devices.with(device, now, |rates| {
+            rates.room(&self.quotas, now)?;
+            if delivery.collapse_key.is_some() {
+                self.admit_collapsible(registration, now)?;
+            }
+            rates.minute.count(MINUTE, now);
+            rates.hour.count(HOUR, now);
+            Ok(())
+        })
+    }
+
+    fn admit_collapsible(&self, registration: RegistrationId, now: Timestamp) -> Result<(), Rejection> {
+        let Some(bucket) = self.quotas.collapsible else { return Ok(()) };
+        let place = u64::from(registration.bucket) << 16 | u64::from(registration.slot);
+        self.collapsible.with(mixed(registration.project.0, place), now, |level| {
+            let quota = DeviceQuota::Collapsible(bucket.burst);
+            level.take(bucket, now).map_err(|retry_after| Rejection::DeviceQuota { quota, retry_after })
+        })
+    }
+}
+
+/// Counts from the first message on until its time is over.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    begun: Timestamp,
+    counted: u32,
+}
+
+impl Window {
+    /// Whether one more fits; if not, for how long not.
+    fn room(&self, limit: u32, length: Duration, now: Timestamp) -> Result<(), Duration> {
+        if self.is_over(length, now) || self.counted < limit {
+            return Ok(());
+        }
+        Err((self.begun + length).since(now))
+    }
+
+    fn count(&mut self, length: Duration, now: Timestamp) {
+        if self.is_over(length, now) {
+            *self = Self { begun: now, counted: 0 };
+        }
+        self.counted += 1;
+    }
+
+    /// A clock that was set back ends it too: nobody waits longer than its length.
+    fn is_over(&self, length: Duration, now: Timestamp) -> bool {
+        now < self.begun || now.since(self.begun) >= length
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct Rates {
+    minute: Window,
+    hour: Window,
+}
+
+impl Rates {
+    fn room(&self, quotas: &Quotas, now: Timestamp) -> Result<(), Rejection> {
+        let refused = |quota| move |retry_after| Rejection::DeviceQuota { quota, retry_after };
+        if let Some(limit) = quotas.device_per_minute {
+            self.minute.room(limit, MINUTE, now).map_err(refused(DeviceQuota::PerMinute(limit)))?;
+        }
+        if let Some(limit) = quotas.device_per_hour {
+            self.hour.room(limit, HOUR, now).map_err(refused(DeviceQuota::PerHour(limit)))?;
+        }
+        Ok(())
+    }
+}
+
+/// A bucket that leaks: when it would be empty, if nothing more came.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    empty: Timestamp,
+}
+
+impl Level {
+    fn take(&mut self, bucket: Bucket, now: Timestamp) -> Result<(), Duration> {
+        let whole = bucket.refill * bucket.burst;
+        // A clock that was set back: no more is owed than a full bucket.
+        let empty = self.empty.max(now).min(now + whole);
+        let filled = empty + bucket.refill;
+        if filled > now + whole {
+            return Err(filled.since(now + whole));
+        }
+        self.empty = filled;
+        Ok(())
+    }
+}
+
+/// Something that is worth remembering until a certain time.
+trait Remembered: Copy + Default {
+    /// When it may be forgotten without anybody being allowed more than is right.
+    fn spent(&self) -> Timestamp;
+}
+
+impl Remembered for Window {
+    fn spent(&self) -> Timestamp {
+        self.begun + MINUTE
+    }
+}
+
+impl Remembered for Rates {
+    fn spent(&self) -> Timestamp {
+        self.hour.begun + HOUR
+    }
+}
+
+impl Remembered for Level {
+    fn spent(&self) -> Timestamp {
+        self.empty
+    }
+}
+
+/// Entries that share a place: looked through one by one.
+const WAYS: usize = 8;
+/// Locks: more than threads that send at a time.
+const SHARDS: usize = 64;
+
+/// A map that never grows: whoever has no entry takes that of the one spent first among the few
+/// that share its place.
+struct Table<T> {
+    shards: Vec<Mutex<Vec<(u64, T)>>>,
+}
+
+impl<T: Remembered> Table<T> {
+    /// Room for so many, rounded up; 0 is a table that remembers nobody.
+    fn new(entries: usize) -> Self {
+        let in_shard = entries.div_ceil(SHARDS * WAYS) * WAYS;
+        let shard = || Mutex::new(vec![(0, T::default()); in_shard]);
+        Self { shards: (0..if entries == 0 { 0 } else { SHARDS }).map(|_| shard()).collect() }
+    }
+
+    /// Works on the entry of a key, a fresh one if it has none.
+    fn with<R>(&self, key: u64, now: Timestamp, work: impl FnOnce(&mut T) -> R) -> R {
+        if self.shards.is_empty() {
+            return work(&mut T::default());
+        }
+        let shard = &self.shards[key as usize % SHARDS];
+        let mut entries = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let sets = entries.len() / WAYS;
+        let place = (key >> 32) as usize % sets * WAYS;
+        let set = &mut entries[place..place + WAYS];
+        let index = match set.iter().position(|(k, _)| *k == key) {
+            Some(index) => index,
+            None => {
+                let index = spent_first(set, now);
+                set[index] = (key, T::default());
+                index
+            }
+        };
+        work(&mut set[index].1)
+    }
+}
+
+fn spent_first<T: Remembered>(set: &[(u64, T)], now: Timestamp) -> usize {
+    if let Some(free) = set.iter().position(|(_, entry)| entry.spent() <= now) {
+        return free;
+    }
+    (0..set.len()).min_by_key(|index| set[*index].1.spent()).unwrap_or(0)
+}
+
+/// Two numbers as one that spreads (the finalizer of SplitMix64). Never 0, which is no key.
+fn mixed(a: u64, b: u64) -> u64 {
+    let mut x = a.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ b;
+    x = (x ^ x >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    x = (x ^ x >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (x ^ x >> 31).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    fn after(seconds: u64) -> Timestamp {
+        START + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_window_counts_from_its_first_message_to_its_end() {
+        let mut window = Window::default();
+        for second in 0..3 {
+            assert_eq!(window.room(3, MINUTE, after(second)), Ok(()));
+            window.count(MINUTE, after(second));
+        }
+        assert_eq!(window.room(3, MINUTE, after(20)), Err(Duration::from_secs(40)));
+        assert_eq!(window.room(3, MINUTE, after(60)), Ok(()));
+        window.count(MINUTE, after(60));
+        assert_eq!(window.counted, 1);
+        // The clock was set back by a day: nobody waits for it to come again.
+        assert_eq!(window.room(1, MINUTE, Timestamp::from_secs(1_799_913_600)), Ok(()));
+    }
+
+    #[test]
+    fn a_bucket_takes_a_burst_and_then_one_at_a_time() {
+        let bucket = Bucket { burst: 20, refill: Duration::from_secs(180) };
+        let mut level = Level::default();
+        for _ in 0..20 {
+            assert_eq!(level.take(bucket, START), Ok(()));
+        }
+        assert_eq!(level.take(bucket, START), Err(Duration::from_secs(180)));
+        assert_eq!(level.take(bucket, after(100)), Err(Duration::from_secs(80)));
+        assert_eq!(level.take(bucket, after(180)), Ok(()));
+        assert_eq!(level.take(bucket, after(180)), Err(Duration::from_secs(180)));
+        // After an hour all twenty are back, and no more.
+        let taken = (0..40).filter(|_| level.take(bucket, after(4_000)).is_ok()).count();
+        assert_eq!(taken, 20);
+        assert_eq!(level.take(bucket, Timestamp::from_secs(0)), Err(Duration::from_secs(180)));
+    }
+
+    #[test]
+    fn a_million_devices_take_no_more_room_than_the_table_has() {
+        let table = Table::<Window>::new(1 << 10);
+        let size = |table: &Table<Window>| {
+            let entries = |shard: &Mutex<Vec<(u64, Window)>>| shard.lock().unwrap().capacity();
+            table.shards.iter().map(entries).sum::<usize>()
+        };
+        let before = size(&table);
+        for device in 0..1_000_000 {
+            table.with(mixed(7, device), START, |window| window.count(MINUTE, START));
+        }
+        assert_eq!((before, size(&table)), (1 << 10, 1 << 10));
+    }
+}
