@@ -13,7 +13,7 @@ mod v1;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{delete, post};
+use axum::routing::{delete, get, post};
 use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
 use cresset_message::Timestamp;
@@ -22,6 +22,10 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// An extension of requests that came without TLS: what is told about addresses says so.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
 
 /// What the APIs stand on.
 #[derive(Clone)]
@@ -49,6 +53,8 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/projects/{project}/{method}", post(v1::send::send))
         .route("/projects/{project}/{method}", post(v1::send::send))
+        .route("/$discovery/rest", get(v1::discovery::newest))
+        .route("/discovery/v1/apis/{api}/{version}/rest", get(v1::discovery::of_api))
         .route("/token", post(token::grant))
         .route("/o/oauth2/token", post(token::grant))
         .route("/oauth2/v4/token", post(token::grant))

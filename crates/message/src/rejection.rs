@@ -85,3 +85,102 @@ impl Rejection {
         Self::InvalidField(FieldViolation { field: field.into(), description: description.into() })
     }
 }
+
+impl Rejection {
+    /// What it means to the sender, and what helps: a sentence for the documentation.
+    pub const fn meaning(&self) -> &'static str {
+        match self {
+            Self::CredentialsMissing => "There is no `Authorization: Bearer`, or nothing in it.",
+            Self::CredentialsInvalid => {
+                "The access token was not given out here. Get one at the token endpoint."
+            }
+            Self::CredentialsExpired => {
+                "The access token is too old. Get a new one; SDKs do it by themselves."
+            }
+            Self::ScopeInsufficient => {
+                "The access token has neither the scope `firebase.messaging` nor `cloud-platform`."
+            }
+            Self::PermissionDenied { .. } => {
+                "The project in the path is not the credential's, or does not exist."
+            }
+            Self::Unparsable(_) => {
+                "The body is not the JSON of a request: every fault is told, in the order of the body."
+            }
+            Self::BodyTooLarge { .. } => "The body is larger than any message needs.",
+            Self::NoTarget => "None of `fid`, `token`, `topic` and `condition` is set.",
+            Self::MalformedToken => "This never was a registration token; look at how it was stored.",
+            Self::TopicName => {
+                "A topic's name has 1 to 900 characters of `a-zA-Z0-9-_.~%`, and no `/topics/`."
+            }
+            Self::Condition => "The condition is not well formed, or names more than five topics.",
+            Self::ReservedDataKey(_) => "Clients would take this key of `data` for FCM's own.",
+            Self::TooLarge => "More than 4096 bytes for one of the platforms.",
+            Self::AndroidTooLarge => "More than 4096 bytes for Android, to which the token belongs.",
+            Self::InvalidField(_) => "A field breaks a rule of its own; the text says which.",
+            Self::Unregistered => {
+                "The app instance is not, or no longer, registered. Remove the token, and do not try again."
+            }
+            Self::SenderIdMismatch => "The token is of an app of another project.",
+            Self::Unsupported(_) => "Cresset does not serve this yet.",
+            Self::DeviceQuota { .. } => {
+                "Too many messages to one device. Wait as long as `Retry-After` says."
+            }
+            Self::ProjectQuota { .. } => "Too many sends of the project. Wait as long as `Retry-After` says.",
+            Self::Unavailable { .. } => {
+                "The server cannot make the message durable now. Nothing was sent: try again, with back-off."
+            }
+            Self::Internal => "The server's fault; its log says what it is. Try again, with back-off.",
+        }
+    }
+
+    /// One of each kind, for the documentation and for tests, in the order of the declaration.
+    pub fn samples() -> Vec<Self> {
+        let retry_after = Duration::from_secs(60);
+        let violation = |field: &str, description: &str| FieldViolation {
+            field: field.to_owned(),
+            description: description.to_owned(),
+        };
+        let unknown_name =
+            "Invalid JSON payload received. Unknown name \"to\" at 'message': Cannot find field.";
+        vec![
+            Self::CredentialsMissing,
+            Self::CredentialsInvalid,
+            Self::CredentialsExpired,
+            Self::ScopeInsufficient,
+            Self::PermissionDenied { project: "demo".to_owned() },
+            Self::Unparsable(vec![violation("message", unknown_name)]),
+            Self::BodyTooLarge { limit: 131_072 },
+            Self::NoTarget,
+            Self::MalformedToken,
+            Self::TopicName,
+            Self::Condition,
+            Self::ReservedDataKey("from".to_owned()),
+            Self::TooLarge,
+            Self::AndroidTooLarge,
+            Self::field("message.android.ttl", "TTL must be between 0 and 2419200 seconds."),
+            Self::Unregistered,
+            Self::SenderIdMismatch,
+            Self::Unsupported("Sending to a topic"),
+            Self::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after },
+            Self::ProjectQuota { project: ProjectNumber(123_456_789_012), limit: 600_000, retry_after },
+            Self::Unavailable { retry_after: Duration::from_secs(5) },
+            Self::Internal,
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn there_is_a_sample_of_each_kind_and_a_meaning_of_its_own() {
+        let samples = Rejection::samples();
+        let kinds: HashSet<_> = samples.iter().map(std::mem::discriminant).collect();
+        let meanings: HashSet<_> = samples.iter().map(Rejection::meaning).collect();
+        // As many as `meaning` has arms, which the compiler counts.
+        assert_eq!((samples.len(), kinds.len(), meanings.len()), (22, 22, 22));
+    }
+}

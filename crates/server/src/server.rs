@@ -99,7 +99,8 @@ impl Server {
         let admin =
             Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
         let fcm = cresset_api::router(api);
-        let local = fcm.clone().merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
+        let local = fcm.clone().layer(axum::Extension(cresset_api::Plain));
+        let local = local.merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
         let connections = Arc::new(Semaphore::new(config.limits.http_connections));
         let listener = |router| Http { router, connections: connections.clone(), stop: stopping.clone() };
 

@@ -1,3 +1,4 @@
 //! HTTP v1.
 
+pub(crate) mod discovery;
 pub(crate) mod send;

@@ -351,7 +351,7 @@ fn envelope(code: u16, status: &str, message: &str, details: &[Detail]) -> Strin
 }
 
 /// Two spaces, and a newline at the end, as `prettyPrint` is on by default (§1.3).
-fn pretty(value: &impl Serialize) -> String {
+pub(super) fn pretty(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("plain structures with text keys");
     text.push('\n');
     text

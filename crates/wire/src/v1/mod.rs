@@ -4,13 +4,17 @@
 //! and collects every violation, [`convert`] makes the [`Message`] of the result.
 
 mod convert;
+mod discovery;
 pub mod error;
 mod json;
 mod read;
+mod reference;
 mod scalar;
 mod schema;
 
+pub use discovery::discovery;
 pub use error::{ErrorAnswer, google_error, render, send_success};
+pub use reference::{errors_page, messages_page};
 
 use cresset_message::{Message, Rejection};
 

@@ -330,7 +330,7 @@ impl<'a> Binder<'a, '_> {
 }
 
 /// Elements of a list are never maps, so the owner in whose name a map's entries are called is not needed.
-static NO_OWNER: MessageType = MessageType { name: "", fields: &[] };
+static NO_OWNER: MessageType = MessageType { name: "", doc: "", fields: &[] };
 
 /// The oneof of a field, when another member holds it. The same member again is a duplicate key.
 fn taken_oneof(record: &Record<'_>, index: usize) -> Option<&'static str> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use cresset_message::Timestamp;
 
 use super::json::Scalar;
+use super::schema::Choice;
 
 /// Seconds of the longest `google.protobuf.Duration`, either way (`protocol/http-v1.md` §3).
 const MAX_DURATION: u64 = 315_576_000_000;
@@ -95,17 +96,17 @@ fn float_of_text(text: &str) -> Option<f32> {
 
 /// An exact name, a declared number as a string, the name in another case or with hyphens; or any
 /// number that is one.
-pub(super) fn enumeration(given: &Scalar<'_>, values: &[&str]) -> Option<i32> {
+pub(super) fn enumeration(given: &Scalar<'_>, values: &[Choice]) -> Option<i32> {
     let Scalar::String(text) = given else { return int32(given) };
     let number = |index: usize| i32::try_from(index).ok();
-    if let Some(index) = values.iter().position(|name| name == text) {
+    if let Some(index) = values.iter().position(|choice| choice.name == text) {
         return number(index);
     }
     if let Some(index) = text.parse().ok().filter(|index| *index < values.len()) {
         return number(index);
     }
-    let same = |name: &&str| name.len() == text.len() && name.bytes().eq(text.bytes().map(normalised));
-    values.iter().position(same).and_then(number)
+    let same = |name: &str| name.len() == text.len() && name.bytes().eq(text.bytes().map(normalised));
+    values.iter().position(|choice| same(choice.name)).and_then(number)
 }
 
 fn normalised(byte: u8) -> u8 {

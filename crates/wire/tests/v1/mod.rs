@@ -2,6 +2,7 @@ mod answers;
 mod json;
 mod messages;
 mod properties;
+mod reference;
 mod violations;
 mod writer;
 
