@@ -11,7 +11,7 @@ use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
 use cresset_wire::payload::web_plaintext_fits;
 
-use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
+use crate::{Carrier, Content, Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
     /// Takes a message of a project that was authorised. `Ok` means that it is durable (or, with
@@ -30,8 +30,9 @@ impl Dispatcher {
             return Ok(self.next_id(now));
         }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
-        let delivery = Arc::new(delivery(self.next_id(now), message, recipient));
-        check_for_recipient(&delivery)?;
+        let message = Arc::new(message);
+        let delivery = Arc::new(delivery(self.next_id(now), message.clone(), recipient));
+        check_for_recipient(&message, &delivery)?;
         let id = delivery.id;
         if validate_only {
             return Ok(id);
@@ -43,20 +44,26 @@ impl Dispatcher {
         if delivery.ttl.is_zero() {
             push(self.carrier.get(), delivery);
         } else {
-            self.store_and_push(delivery, now).await.map_err(refusal)?;
+            self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
         }
         Ok(id)
     }
 
     /// Runs to its end even if the sender no longer waits: the batch is on its way, and a delivery
     /// that is stored but not pushed would wait for the device's next login.
-    async fn store_and_push(&self, delivery: Arc<Delivery>, now: Timestamp) -> Result<(), StoreError> {
+    async fn store_and_push(
+        &self,
+        message: &Message,
+        delivery: Arc<Delivery>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let record = InboxRecord {
             registration: Some(delivery.recipient.registration.into()),
             collapse_key: delivery.collapse_key.clone(),
             high_priority: delivery.priority == Priority::High,
             ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
-            message: message_record::encode(&delivery.message),
+            message: message_record::encode(message),
+            deleted: 0,
         };
         let mut batch = Batch::default();
         batch.put(
@@ -82,7 +89,7 @@ fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: Arc<Delivery>) {
     tracing::trace!(?handoff, "pushed");
 }
 
-fn delivery(id: MessageId, message: Message, recipient: Arc<Recipient>) -> Delivery {
+fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {
     let ttl = ttl_for(&message, &recipient);
     Delivery {
         id,
@@ -91,13 +98,13 @@ fn delivery(id: MessageId, message: Message, recipient: Arc<Recipient>) -> Deliv
         ttl,
         expires: Timestamp::from_micros(id.micros) + ttl,
         recipient,
-        message: Arc::new(message),
+        content: Content::Message(message),
     }
 }
 
 /// Rules that need to know who receives.
-fn check_for_recipient(delivery: &Delivery) -> Result<(), Rejection> {
-    let (message, recipient) = (&*delivery.message, &*delivery.recipient);
+fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rejection> {
+    let recipient = &*delivery.recipient;
     limits::check_size_for(message, recipient.platform)?;
     match &recipient.layout {
         Layout::Raw { .. } => {

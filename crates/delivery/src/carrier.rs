@@ -6,13 +6,24 @@ use std::time::Duration;
 
 use cresset_message::{Message, MessageId, Priority, Recipient, Timestamp};
 
+/// What a delivery brings.
+#[derive(Clone, Debug)]
+pub enum Content {
+    Message(Arc<Message>),
+    /// So many messages waited too long for their number, and are gone: the app is to ask its own
+    /// server what it missed.
+    Deleted {
+        total: u32,
+    },
+}
+
 /// One message for one registration.
 #[derive(Debug)]
 pub struct Delivery {
     /// Also the persistent id: the same delivery always carries the same one.
     pub id: MessageId,
     pub recipient: Arc<Recipient>,
-    pub message: Arc<Message>,
+    pub content: Content,
     pub priority: Priority,
     pub collapse_key: Option<String>,
     /// As the sender gave it; `expires` is what counts. Zero: now or never, not stored.

@@ -9,13 +9,13 @@ use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
 use cresset_store::{Batch, Row, StoreError, Table};
 
-use crate::{Delivery, Dispatcher};
+use crate::{Content, Delivery, Dispatcher};
 
 /// Rows read from the store at a time: of the largest messages some 600 KB.
-const PAGE: usize = 128;
+pub(crate) const PAGE: usize = 128;
 
 /// Rows deleted in one batch, far below what the store takes.
-const DELETED_TOGETHER: usize = 1_000;
+pub(crate) const DELETED_TOGETHER: usize = 1_000;
 
 impl Dispatcher {
     /// What waits for a device, in order: its inbox after expiry and collapsing, without what the
@@ -91,10 +91,14 @@ impl Dispatcher {
             }
         };
         let Some(recipient) = recipient else { return Ok(None) };
+        let content = match record.deleted {
+            0 => Content::Message(Arc::new(message_record::decode(&record.message)?)),
+            total => Content::Deleted { total },
+        };
         Ok(Some(Delivery {
             id,
             recipient,
-            message: Arc::new(message_record::decode(&record.message)?),
+            content,
             priority: if record.high_priority { Priority::High } else { Priority::Normal },
             collapse_key: record.collapse_key,
             ttl: Duration::from_secs(record.ttl_seconds.into()),

@@ -7,6 +7,7 @@ mod expire;
 mod ids;
 mod inbox;
 mod quota;
+mod stored;
 mod target;
 
 use std::sync::{Arc, OnceLock};
@@ -15,7 +16,7 @@ use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
-pub use carrier::{Carrier, Delivery, Handoff};
+pub use carrier::{Carrier, Content, Delivery, Handoff};
 pub use expire::{Step, Sweeper};
 pub use quota::{Bucket, Quotas};
 

@@ -22,6 +22,10 @@ pub struct Quotas {
     pub device_per_hour: Option<u32>,
     /// Collapsible messages to one app instance.
     pub collapsible: Option<Bucket>,
+    /// Collapse keys of one app instance that wait at a time.
+    pub collapse_keys: Option<u32>,
+    /// Messages without a collapse key that wait for one app instance; beyond it all are dropped.
+    pub stored: Option<u32>,
     /// Devices and app instances whose rates are remembered at a time. Beyond it those are
     /// forgotten who are soonest free to receive anyway; each takes 40 bytes.
     pub remembered: usize,
@@ -41,6 +45,8 @@ impl Quotas {
         device_per_minute: Some(240),
         device_per_hour: Some(5_000),
         collapsible: Some(Bucket { burst: 20, refill: Duration::from_secs(180) }),
+        collapse_keys: Some(4),
+        stored: Some(100),
         remembered: 1 << 18,
     };
 
@@ -49,6 +55,8 @@ impl Quotas {
         device_per_minute: None,
         device_per_hour: None,
         collapsible: None,
+        collapse_keys: None,
+        stored: None,
         remembered: 1 << 18,
     };
 }
@@ -74,6 +82,10 @@ impl Meters {
             collapsible: Table::new(limited(quotas.collapsible.is_some(), quotas.remembered)),
             quotas,
         }
+    }
+
+    pub(crate) fn quotas(&self) -> Quotas {
+        self.quotas
     }
 
     /// One more request of a project, whatever becomes of it.

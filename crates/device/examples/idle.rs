@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
-use cresset_delivery::{Carrier, Delivery};
+use cresset_delivery::{Carrier, Content, Delivery};
 use cresset_device::{Answer, Inbox, Limits, Listener, Logins, Parts, server_config};
 use cresset_device_client::{Client, ConnectOptions, Credentials, Endpoints, Trust};
 use cresset_message::{
@@ -90,6 +90,10 @@ impl Inbox for Nobody {
     }
 
     fn acknowledge<'a>(&'a self, _: DeviceId, _: &'a [MessageId], _: Timestamp) -> Answer<'a, ()> {
+        Box::pin(async { Ok(()) })
+    }
+
+    fn settle(&self, _: DeviceId, _: Timestamp) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
 }
@@ -218,7 +222,7 @@ fn delivery(n: u64, message: Arc<Message>) -> Delivery {
             category: "com.example.app".into(),
             layout: Layout::Raw { sender: "123456789012".into() },
         }),
-        message,
+        content: Content::Message(message),
         priority: Priority::Normal,
         collapse_key: None,
         ttl: Duration::from_secs(3600),

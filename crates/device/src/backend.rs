@@ -31,6 +31,9 @@ pub trait Inbox: Send + Sync + 'static {
     ) -> Answer<'a, Vec<Arc<Delivery>>>;
 
     fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()>;
+
+    /// A device has logged in, and will read its inbox next.
+    fn settle(&self, device: DeviceId, now: Timestamp) -> Answer<'_, ()>;
 }
 
 impl Logins for Identity {
@@ -52,5 +55,9 @@ impl Inbox for Dispatcher {
 
     fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()> {
         Box::pin(async move { Ok(self.acknowledge(device, ids, now).await?) })
+    }
+
+    fn settle(&self, device: DeviceId, now: Timestamp) -> Answer<'_, ()> {
+        Box::pin(async move { Ok(self.settle(device, now).await?) })
     }
 }

@@ -91,6 +91,10 @@ impl Connection {
         let now = (context.clock)();
         match context.logins.authenticate(device, security_token, now).await {
             Ok(known) => {
+                if known && let Err(error) = context.inbox.settle(device, now).await {
+                    // Then it is given more than it should, which is no loss.
+                    tracing::warn!(%device, "an inbox could not be settled: {error}");
+                }
                 self.link().authenticated(known, &self.socket, (context.clock)());
                 if known && self.device.set(device).is_ok() {
                     // From here on deliveries are pushed; what came before is in the inbox, which

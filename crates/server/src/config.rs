@@ -77,6 +77,8 @@ pub struct QuotaConfig {
     pub device_per_hour: Option<u32>,
     pub collapsible_burst: Option<u32>,
     pub collapsible_refill_seconds: Option<u32>,
+    pub collapse_keys: Option<u32>,
+    pub stored: Option<u32>,
     pub remembered: Option<u32>,
 }
 
@@ -107,6 +109,8 @@ impl QuotaConfig {
             device_per_minute: own(self.device_per_minute, profile.device_per_minute),
             device_per_hour: own(self.device_per_hour, profile.device_per_hour),
             collapsible: collapsible.map(|burst| Bucket { burst, refill: Duration::from_secs(refill) }),
+            collapse_keys: own(self.collapse_keys, profile.collapse_keys),
+            stored: own(self.stored, profile.stored),
             remembered: self.remembered.map_or(profile.remembered, |entries| entries as usize),
         }
     }

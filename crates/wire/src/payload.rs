@@ -7,7 +7,7 @@ mod stanza;
 mod web;
 
 pub use android::android;
-pub use stanza::{Envelope, stanza};
+pub use stanza::{Envelope, deleted_messages, stanza};
 pub use web::{web_app, web_plaintext_fits};
 
 use cresset_message::{Message, Recipient, Target};

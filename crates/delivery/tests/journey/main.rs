@@ -3,4 +3,5 @@
 mod inbox;
 mod quotas;
 mod sending;
+mod stored;
 mod world;

@@ -6,10 +6,11 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_delivery::{Delivery, Handoff};
+use cresset_delivery::{Content, Delivery, Handoff};
 use cresset_message::{DeviceId, MessageId, Timestamp};
-use cresset_wire::mcs::{Decoder, Role};
-use cresset_wire::payload::{Envelope, stanza};
+use cresset_wire::mcs::{DataMessageStanza, Decoder, Role};
+use cresset_wire::payload::{Envelope, deleted_messages, stanza};
+use cresset_wire::webpush::WebPushError;
 use tokio::net::TcpStream;
 
 use crate::listener::Context;
@@ -268,15 +269,7 @@ impl Link {
     }
 
     fn write_new(&mut self, delivery: &Delivery, socket: &TcpStream, now: Timestamp, context: &Context) {
-        let envelope = Envelope {
-            id: delivery.id,
-            message: &delivery.message,
-            recipient: &delivery.recipient,
-            priority: delivery.priority,
-            collapse_key: delivery.collapse_key.as_deref(),
-            ttl: delivery.ttl,
-        };
-        match stanza(&envelope, context.randomness.as_ref()) {
+        match form(delivery, context) {
             Ok(stanza) => {
                 context.counters.written.add(1);
                 self.on_event(Event::Deliver(delivery.id, Box::new(stanza)), socket, now);
@@ -395,6 +388,24 @@ impl Link {
     fn deadline(&self) -> Option<Timestamp> {
         let stall = self.stalled.map(|since| since + MAX_STALL);
         self.session.deadline().into_iter().chain(stall).min()
+    }
+}
+
+/// The delivery as its device understands it.
+fn form(delivery: &Delivery, context: &Context) -> Result<DataMessageStanza, WebPushError> {
+    match &delivery.content {
+        Content::Message(message) => {
+            let envelope = Envelope {
+                id: delivery.id,
+                message,
+                recipient: &delivery.recipient,
+                priority: delivery.priority,
+                collapse_key: delivery.collapse_key.as_deref(),
+                ttl: delivery.ttl,
+            };
+            stanza(&envelope, context.randomness.as_ref())
+        }
+        Content::Deleted { total } => Ok(deleted_messages(delivery.id, &delivery.recipient, *total)),
     }
 }
 

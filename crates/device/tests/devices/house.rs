@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
-use cresset_delivery::{Carrier, Delivery, Handoff};
+use cresset_delivery::{Carrier, Content, Delivery, Handoff};
 use cresset_device::{Answer, Inbox, Limits, Listener, Logins, Parts, server_config};
 use cresset_device_client::{
     Client, ConnectOptions, Connection, Credentials, Endpoints, Error, Received, Trust,
@@ -71,6 +71,10 @@ impl Inbox for Store {
             self.acknowledged.lock().unwrap().extend(ids);
             Ok(())
         })
+    }
+
+    fn settle(&self, _: DeviceId, _: Timestamp) -> Answer<'_, ()> {
+        Box::pin(async { Ok(()) })
     }
 }
 
@@ -167,7 +171,7 @@ impl House {
         Arc::new(Delivery {
             id: MessageId { micros: START.as_micros() + n, unique: n },
             recipient: Arc::new(recipient(device)),
-            message: Arc::new(message(text)),
+            content: Content::Message(Arc::new(message(text))),
             priority: Priority::Normal,
             collapse_key: None,
             ttl,

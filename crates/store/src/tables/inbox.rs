@@ -19,6 +19,9 @@ pub struct InboxRecord {
     /// The message itself (`tables::message`), as a single send holds its only copy.
     #[prost(bytes = "vec", tag = "5")]
     pub message: Vec<u8>,
+    /// Instead of a message: how many were dropped, which the app has not been told yet.
+    #[prost(uint32, tag = "6")]
+    pub deleted: u32,
 }
 
 pub fn key(device: DeviceId, id: MessageId) -> RowKey {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_message::{Layout, Message, MessageId, Priority, Recipient, WebKeys};
+use cresset_message::{Layout, Message, MessageId, Priority, Recipient, WebKeys, limits};
 
 use super::{android, topic_or, web_app};
 use crate::mcs::{AppData, DataMessageStanza};
@@ -53,6 +53,27 @@ pub fn stanza(
                 ..common
             })
         }
+    }
+}
+
+/// What an app in clear is told of messages that it will not get: no payload, and how many
+/// (`protocol/payload-layout.md` §3.4).
+pub fn deleted_messages(id: MessageId, recipient: &Recipient, total: u32) -> DataMessageStanza {
+    let from = match &recipient.layout {
+        Layout::Raw { sender } | Layout::WebPush { sender, .. } | Layout::WebApp { sender, .. } => sender,
+    };
+    DataMessageStanza {
+        id: Some(format!("{:08X}", id.unique as u32)),
+        from: from.clone(),
+        category: recipient.category.clone(),
+        app_data: vec![
+            AppData::new("message_type", "deleted_messages"),
+            AppData::new("total_deleted", total.to_string()),
+        ],
+        persistent_id: Some(id.to_string()),
+        ttl: Some(i32::try_from(limits::MAX_TTL.as_secs()).unwrap_or(i32::MAX)),
+        sent: Some((id.micros / 1_000) as i64),
+        ..DataMessageStanza::default()
     }
 }
 
@@ -135,6 +156,15 @@ mod tests {
         let layout = Layout::WebPush { sender: "BDOU".into(), subtype: "wp:https://a.test/#1-V2".into() };
         let app_data = vec![AppData::new("subtype", "wp:https://a.test/#1-V2")];
         assert_eq!(build(&samples::message(), layout), DataMessageStanza { app_data, ..expected("BDOU") });
+    }
+
+    #[test]
+    fn deleted_messages_are_told_by_their_number() {
+        let recipient = samples::recipient(Layout::Raw { sender: "745476177629".into() });
+        let app_data =
+            vec![AppData::new("message_type", "deleted_messages"), AppData::new("total_deleted", "101")];
+        let plain = DataMessageStanza { token: None, immediate_ack: None, ..expected("745476177629") };
+        assert_eq!(deleted_messages(ID, &recipient, 101), DataMessageStanza { app_data, ..plain });
     }
 
     #[test]

@@ -1,0 +1,140 @@
+//! Queue, continued: how much may wait for an app instance. Looked at when its device logs in, so
+//! that sending does not pay for it.
+
+use std::collections::{BTreeMap, HashSet};
+
+use cresset_message::{DeviceId, Layout, MessageId, RegistrationId, Timestamp, limits};
+use cresset_store::tables::devices;
+use cresset_store::tables::inbox::{self, InboxRecord};
+use cresset_store::{Batch, StoreError, Table};
+
+use crate::inbox::{DELETED_TOGETHER, PAGE};
+use crate::{Dispatcher, Quotas};
+
+impl Dispatcher {
+    /// A device has logged in and will read its inbox: what of it has waited beyond the limits is
+    /// dropped, and the app is to be told how many messages it will not get.
+    pub async fn settle(&self, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
+        let quotas = self.meters.quotas();
+        if quotas.stored.is_none() && quotas.collapse_keys.is_none() {
+            return Ok(());
+        }
+        for (registration, waiting) in self.waiting(device, now).await? {
+            let verdict = waiting.judged(&quotas);
+            if verdict.dropped.is_empty() || !self.has_such_limits(registration, now).await? {
+                continue;
+            }
+            tracing::debug!(%device, dropped = verdict.dropped.len(), "messages waited beyond a limit");
+            self.carry_out(device, registration, verdict, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn waiting(
+        &self,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<BTreeMap<RegistrationId, Waiting>, StoreError> {
+        let partition = devices::partition(device);
+        let mut found: BTreeMap<RegistrationId, Waiting> = BTreeMap::new();
+        let mut from = Some(Vec::new());
+        while let Some(at) = from {
+            let page = self.store.scan(Table::Inbox, &partition, &at, PAGE, now).await?;
+            for row in &page.rows {
+                let id = inbox::id_of(&row.sort)?;
+                // Whoever reads the inbox says what is wrong with a row that cannot be read.
+                let Ok(record) = InboxRecord::from_bytes(&row.value) else { continue };
+                let Some(registration) = record.registration else { continue };
+                found.entry(registration.into()).or_default().add(id, record);
+            }
+            from = page.next.map(|next| next.to_vec());
+        }
+        Ok(found)
+    }
+
+    /// FCM has these limits for Android: others could not be told (`protocol/payload-layout.md` §3.4).
+    async fn has_such_limits(&self, id: RegistrationId, now: Timestamp) -> Result<bool, StoreError> {
+        let recipient = self.recipient(id, now).await?;
+        Ok(recipient.is_some_and(|recipient| matches!(recipient.layout, Layout::Raw { .. })))
+    }
+
+    /// The notice first, with the first that are dropped: a crash in between costs no notice.
+    async fn carry_out(
+        &self,
+        device: DeviceId,
+        registration: RegistrationId,
+        verdict: Verdict,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        if verdict.deleted > 0 {
+            let record = InboxRecord {
+                registration: Some(registration.into()),
+                deleted: verdict.deleted,
+                ttl_seconds: limits::MAX_TTL.as_secs() as u32,
+                ..InboxRecord::default()
+            };
+            let id = self.next_id(now);
+            batch.put(inbox::key(device, id), record.to_bytes(), Some(now + limits::MAX_TTL));
+            self.ids.mark(&mut batch, id);
+        }
+        for ids in verdict.dropped.chunks(DELETED_TOGETHER) {
+            ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+            self.store.write(std::mem::take(&mut batch), now).await?;
+        }
+        Ok(())
+    }
+}
+
+/// What waits for one app instance, oldest first.
+#[derive(Default)]
+struct Waiting {
+    plain: Vec<MessageId>,
+    collapsible: Vec<(String, MessageId)>,
+    /// Notices that have not been acknowledged, and what they stand for.
+    notices: Vec<MessageId>,
+    deleted: u32,
+}
+
+/// What is to be dropped, and how many messages the app is to hear of.
+#[derive(Default, Debug, PartialEq)]
+struct Verdict {
+    dropped: Vec<MessageId>,
+    deleted: u32,
+}
+
+impl Waiting {
+    fn add(&mut self, id: MessageId, record: InboxRecord) {
+        if record.deleted > 0 {
+            self.notices.push(id);
+            self.deleted = self.deleted.saturating_add(record.deleted);
+        } else if let Some(key) = record.collapse_key {
+            self.collapsible.push((key, id));
+        } else {
+            self.plain.push(id);
+        }
+    }
+
+    /// Beyond so many plain messages all of them are dropped, and one notice takes their place;
+    /// beyond so many collapse keys, those that were used longest ago.
+    fn judged(self, quotas: &Quotas) -> Verdict {
+        let mut verdict = Verdict::default();
+        if let Some(most) = quotas.collapse_keys {
+            let mut kept = HashSet::new();
+            for (key, id) in self.collapsible.iter().rev() {
+                if kept.contains(key) || kept.len() < most as usize {
+                    kept.insert(key);
+                } else {
+                    verdict.dropped.push(*id);
+                }
+            }
+        }
+        if quotas.stored.is_some_and(|most| self.plain.len() > most as usize) {
+            let count = u32::try_from(self.plain.len()).unwrap_or(u32::MAX);
+            verdict.deleted = self.deleted.saturating_add(count);
+            verdict.dropped.extend(self.notices);
+            verdict.dropped.extend(self.plain);
+        }
+        verdict
+    }
+}
