@@ -9,6 +9,7 @@ mod fsync;
 mod http1;
 mod http2;
 mod idle;
+mod parse;
 mod process;
 mod send;
 
@@ -40,6 +41,8 @@ enum Command {
     Fsync,
     /// Memory and CPU time of connected, silent devices
     Idle(Idle),
+    /// Reading a request: the largest message, and bodies made to hurt (no server)
+    Parse,
     /// All of them, with their defaults
     All,
     /// The process that holds the connections of `idle`
@@ -73,7 +76,9 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Send(options) => send::measure(&Subject::start(cli).await?, options).await,
             Command::Fsync => fsync::measure(&Subject::start(cli).await?).await,
             Command::Idle(idle) => idle::measure(&Subject::start(cli).await?, idle.count).await,
+            Command::Parse => parse::measure(),
             Command::All => {
+                parse::measure()?;
                 fsync::measure(&Subject::start(cli).await?).await?;
                 send::measure(&Subject::start(cli).await?, &send::Options::default()).await?;
                 idle::measure(&Subject::start(cli).await?, idle::COUNT).await

@@ -7,5 +7,6 @@ mod disk;
 mod life;
 mod node;
 mod promise;
+mod quotas;
 mod start;
 mod support;

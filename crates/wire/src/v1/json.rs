@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
 
     fn until_quote_or_escape(&mut self, quote: u8) -> Result<&'a str> {
         let rest = self.rest();
-        let Some(end) = rest.bytes().position(|b| b == quote || b == b'\\') else {
+        let Some(end) = memchr::memchr2(quote, b'\\', rest.as_bytes()) else {
             self.at = self.text.len();
             return self.fail("Closing quote expected in string.");
         };

@@ -102,6 +102,10 @@ impl<'a> Binder<'a, '_> {
         let mut first = true;
         while let Some(key) = self.json.key(std::mem::take(&mut first))? {
             let token = self.json.value(&key)?;
+            if self.has_told_enough() {
+                self.json.skip(&token)?;
+                continue;
+            }
             let Some(index) = kind.find(&key) else {
                 self.unknown_name(&key, "Cannot find field.");
                 self.json.skip(&token)?;
@@ -184,6 +188,7 @@ impl<'a> Binder<'a, '_> {
             let token = self.json.value("")?;
             self.path.push(Step::Index(index));
             match &token {
+                _ if self.has_told_enough() => {}
                 Token::Scalar(Scalar::Null) => {}
                 Token::Scalar(scalar) => {
                     values.extend(self.scalar(&NO_OWNER, field, key, scalar));
@@ -213,6 +218,7 @@ impl<'a> Binder<'a, '_> {
         match token {
             Token::Scalar(Scalar::String(text)) => return Ok(text),
             Token::Scalar(Scalar::Null) => {}
+            token if self.has_told_enough() => self.json.skip(&token)?,
             Token::Scalar(wrong) => {
                 self.inside(Step::Field("value"), |b| b.invalid("TYPE_STRING", scalar::shown(&wrong)));
             }
@@ -320,8 +326,13 @@ impl<'a> Binder<'a, '_> {
         });
     }
 
+    /// What follows is only read for its syntax.
+    fn has_told_enough(&self) -> bool {
+        self.violations.len() >= MAX_VIOLATIONS
+    }
+
     fn violation(&mut self, describe: impl FnOnce(&str) -> String) {
-        if self.violations.len() < MAX_VIOLATIONS {
+        if !self.has_told_enough() {
             let field = rendered(&self.path);
             let description = describe(&field);
             self.violations.push(FieldViolation { field, description });
