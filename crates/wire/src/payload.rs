@@ -2,6 +2,7 @@
 //! stanza that carries it.
 
 mod android;
+pub mod apns;
 mod json;
 mod stanza;
 mod web;
@@ -18,6 +19,11 @@ fn topic_or(message: &Message, sender: impl FnOnce() -> String) -> String {
         Target::Topic(name) => format!("/topics/{name}"),
         Target::Token(_) | Target::Fid(_) | Target::Condition(_) => sender(),
     }
+}
+
+/// A text that says something: in proto3 an empty one is one that was not given.
+fn set(text: &Option<String>) -> Option<&str> {
+    text.as_deref().filter(|text| !text.is_empty())
 }
 
 fn project_number(recipient: &Recipient) -> String {

@@ -54,7 +54,7 @@ fn value(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn object(fields: &Struct) -> Object {
+pub(super) fn object(fields: &Struct) -> Object {
     let mut object = Object::new();
     fields.iter().for_each(|(name, content)| object.value(name, content));
     object
