@@ -8,25 +8,30 @@ use cresset_message::{
     Visibility,
 };
 
-use super::project_number;
+use super::{project_number, set};
 use crate::mcs::AppData;
 
 /// The pairs of `app_data`: the notification's, ours, then the sender's data as it stood in the
 /// request. `android.data` takes the place of `data` (`protocol/http-v1.md` §2.2).
+///
+/// Not told: `direct_boot_ok`, `bandwidth_constrained_ok`, `restricted_satellite_ok` and the
+/// priority. How Google's server writes them for its own services on the device is unknown
+/// (`protocol/payload-layout.md` §3.3 for the priority), and no client that we know reads them.
 pub fn android(message: &Message, recipient: &Recipient) -> Vec<AppData> {
     let android = message.android.as_ref();
     let mut pairs = Pairs::default();
     let own = android.and_then(|a| a.notification.as_ref());
-    if message.notification.is_some() || own.is_some() {
+    let shown = message.notification.is_some() || own.is_some();
+    if shown {
         let common = message.notification.clone().unwrap_or_default();
         notification(&common, &own.cloned().unwrap_or_default(), &mut pairs);
     }
     pairs.add("google.c.sender.id", project_number(recipient));
-    let label = android.and_then(|a| a.fcm_options.analytics_label.as_ref());
-    if let Some(label) = label.or(message.fcm_options.analytics_label.as_ref()) {
-        pairs.add("google.c.a.e", "1");
-        pairs.add("google.c.a.m_l", label);
-    }
+    let own_label = android.and_then(|a| set(&a.fcm_options.analytics_label));
+    let label = own_label.or(set(&message.fcm_options.analytics_label));
+    // Whether anything is then reported is the app's choice.
+    pairs.flag("google.c.a.e", shown || label.is_some());
+    pairs.some("google.c.a.m_l", label);
     let data = android.map(|a| &a.data).filter(|data| !data.is_empty()).unwrap_or(&message.data);
     data.iter().for_each(|(key, value)| pairs.add(key, value));
     pairs.0
@@ -40,9 +45,15 @@ impl Pairs {
         self.0.push(AppData::new(key, value));
     }
 
-    fn some(&mut self, key: &str, value: Option<impl Into<String>>) {
+    fn some(&mut self, key: &str, value: Option<&str>) {
         if let Some(value) = value {
             self.add(key, value);
+        }
+    }
+
+    fn number(&mut self, key: &str, value: Option<impl ToString>) {
+        if let Some(value) = value {
+            self.add(key, value.to_string());
         }
     }
 
@@ -62,31 +73,30 @@ impl Pairs {
 
 /// The rows of the table in `protocol/payload-layout.md` §3.2, in its order.
 fn notification(common: &Notification, own: &AndroidNotification, pairs: &mut Pairs) {
-    let either = |own: &Option<String>, common: &Option<String>| own.clone().or_else(|| common.clone());
     pairs.flag("gcm.n.e", true);
-    pairs.some("gcm.n.title", either(&own.title, &common.title));
-    pairs.some("gcm.n.body", either(&own.body, &common.body));
-    pairs.some("gcm.n.title_loc_key", own.title_loc_key.as_ref());
-    pairs.some("gcm.n.body_loc_key", own.body_loc_key.as_ref());
+    pairs.some("gcm.n.title", set(&own.title).or(set(&common.title)));
+    pairs.some("gcm.n.body", set(&own.body).or(set(&common.body)));
+    pairs.some("gcm.n.title_loc_key", set(&own.title_loc_key));
+    pairs.some("gcm.n.body_loc_key", set(&own.body_loc_key));
     pairs.texts("gcm.n.title_loc_args", &own.title_loc_args);
     pairs.texts("gcm.n.body_loc_args", &own.body_loc_args);
-    pairs.some("gcm.n.image", either(&own.image, &common.image));
-    pairs.some("gcm.n.icon", own.icon.as_ref());
-    pairs.some("gcm.n.color", own.color.as_ref());
+    pairs.some("gcm.n.image", set(&own.image).or(set(&common.image)));
+    pairs.some("gcm.n.icon", set(&own.icon));
+    pairs.some("gcm.n.color", set(&own.color));
     // `sound` alone is what very old SDKs read, and they know the default sound only.
-    pairs.some("gcm.n.sound2", own.sound.as_ref());
-    pairs.some("gcm.n.sound", own.sound.as_ref().map(|_| "default"));
+    pairs.some("gcm.n.sound2", set(&own.sound));
+    pairs.some("gcm.n.sound", set(&own.sound).map(|_| "default"));
     pairs.flag("gcm.n.default_sound", own.default_sound);
-    pairs.some("gcm.n.tag", own.tag.as_ref());
-    pairs.some("gcm.n.click_action", own.click_action.as_ref());
-    pairs.some("gcm.n.android_channel_id", own.channel_id.as_ref());
-    pairs.some("gcm.n.ticker", own.ticker.as_ref());
+    pairs.some("gcm.n.tag", set(&own.tag));
+    pairs.some("gcm.n.click_action", set(&own.click_action));
+    pairs.some("gcm.n.android_channel_id", set(&own.channel_id));
+    pairs.some("gcm.n.ticker", set(&own.ticker));
     pairs.flag("gcm.n.sticky", own.sticky);
-    pairs.some("gcm.n.event_time", own.event_time.map(|time| time.as_millis().to_string()));
+    pairs.number("gcm.n.event_time", own.event_time.map(|time| time.as_millis()));
     pairs.flag("gcm.n.local_only", own.local_only);
     pairs.some("gcm.n.notification_priority", own.notification_priority.map(priority));
     pairs.some("gcm.n.visibility", own.visibility.map(visibility));
-    pairs.some("gcm.n.notification_count", own.notification_count.map(|count| count.to_string()));
+    pairs.number("gcm.n.notification_count", own.notification_count);
     vibration(own, pairs);
     lights(own, pairs);
     pairs.flag("gcm.n.dnp", own.bypass_proxy_notification || own.proxy == Some(Proxy::Deny));
@@ -164,7 +174,8 @@ mod tests {
         let android = AndroidConfig { notification: Some(own), ..Default::default() };
         let mut pairs = pairs(&Message { android: Some(android), ..samples::message() });
         assert_eq!(pairs.remove(0), ("gcm.n.e".into(), "1".into()));
-        assert_eq!(pairs.pop().unwrap(), ("google.c.sender.id".into(), "123456789012".into()));
+        let ours = pairs.split_off(pairs.len() - 2);
+        assert_eq!(ours, owned(&[("google.c.sender.id", "123456789012"), ("google.c.a.e", "1")]));
         pairs
     }
 

@@ -3,7 +3,7 @@
 use cresset_message::{Message, MessageId, Priority, Recipient, WebpushConfig};
 
 use super::json::Object;
-use super::{project_number, topic_or};
+use super::{project_number, set, topic_or};
 use crate::webpush::aesgcm::MAX_PLAINTEXT;
 
 /// The plaintext for a web app.
@@ -12,6 +12,8 @@ pub fn web_app(message: &Message, recipient: &Recipient, id: MessageId, priority
     let mut json = Object::new();
     json.text("from", &topic_or(message, || project_number(recipient)));
     json.text("fcmMessageId", &id.to_string());
+    // What SDKs from before January 2022 read instead.
+    json.text("fcm_message_id", &id.to_string());
     json.text("priority", if priority == Priority::High { "high" } else { "normal" });
     // The collapse key of Web Push is its Topic header (RFC 8030 §5.4).
     if let Some(key) = webpush.and_then(|w| w.header("Topic")) {
@@ -52,7 +54,7 @@ fn notification(message: &Message, webpush: Option<&WebpushConfig>) -> Option<Ob
     let mut json = Object::new();
     if let Some(common) = common {
         for (name, value) in [("title", &common.title), ("body", &common.body), ("image", &common.image)] {
-            if let Some(value) = value.as_ref().filter(|_| !is_own(name)) {
+            if let Some(value) = set(value).filter(|_| !is_own(name)) {
                 json.text(name, value);
             }
         }
@@ -67,29 +69,28 @@ fn notification(message: &Message, webpush: Option<&WebpushConfig>) -> Option<Ob
     Some(json)
 }
 
-/// `data` with the pairs of `webpush.data` over it.
+/// `webpush.data` takes the place of `data` (`docs/decisions/006-a-platforms-data-replaces-the-common.md`).
 fn data(message: &Message, webpush: Option<&WebpushConfig>) -> Object {
-    let own = webpush.map_or(&[][..], |w| &w.data);
+    let own = webpush.map(|w| &w.data).filter(|data| !data.is_empty());
     let mut json = Object::new();
-    let common = message.data.iter().filter(|(key, _)| !own.iter().any(|(own, _)| own == key));
-    common.chain(own).for_each(|(key, value)| json.text(key, value));
+    own.unwrap_or(&message.data).iter().for_each(|(key, value)| json.text(key, value));
     json
 }
 
 fn options(message: &Message, webpush: Option<&WebpushConfig>) -> Object {
-    let own = webpush.and_then(|w| w.fcm_options.analytics_label.as_ref());
+    let own = webpush.and_then(|w| set(&w.fcm_options.analytics_label));
     let mut json = Object::new();
     if let Some(link) = link(webpush) {
         json.text("link", link);
     }
-    if let Some(label) = own.or(message.fcm_options.analytics_label.as_ref()) {
+    if let Some(label) = own.or(set(&message.fcm_options.analytics_label)) {
         json.text("analytics_label", label);
     }
     json
 }
 
 fn link(webpush: Option<&WebpushConfig>) -> Option<&str> {
-    webpush?.fcm_options.link.as_deref()
+    set(&webpush?.fcm_options.link)
 }
 
 #[cfg(test)]
@@ -108,7 +109,7 @@ mod tests {
 
     /// What a message adds after the fields that are always there.
     fn added(message: Message) -> String {
-        let always = r#"{"from":"123456789012","fcmMessageId":"0:1%0000000000000002","priority":"normal""#;
+        let always = r#"{"from":"123456789012","fcmMessageId":"0:1%0000000000000002","fcm_message_id":"0:1%0000000000000002","priority":"normal""#;
         json(&message).strip_prefix(always).unwrap().to_owned()
     }
 
@@ -181,8 +182,7 @@ mod tests {
         assert_eq!(
             added(message),
             r#","notification":{"title":"common","body":"own","tag":"t","click_action":"https://app.test/"},"#
-                .to_owned()
-                + r#""data":{"a":"common","b":"own"},"fcmOptions":{"link":"https://app.test/"}}"#
+                .to_owned() + r#""data":{"b":"own"},"fcmOptions":{"link":"https://app.test/"}}"#
         );
     }
 
@@ -200,7 +200,7 @@ mod tests {
             web_plaintext_fits(&message, &recipient, ID, Priority::High)
         };
         let overhead = added(Message { data: vec![("k".into(), String::new())], ..samples::message() }).len()
-            + r#"{"from":"123456789012","fcmMessageId":"0:1%0000000000000002","priority":"high""#.len();
+            + r#"{"from":"123456789012","fcmMessageId":"0:1%0000000000000002","fcm_message_id":"0:1%0000000000000002","priority":"high""#.len();
         assert!(fits(MAX_PLAINTEXT - overhead));
         assert!(!fits(MAX_PLAINTEXT - overhead + 1));
     }
