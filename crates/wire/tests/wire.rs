@@ -1,4 +1,5 @@
 //! One binary for all tests of `wire` that go through its front door.
 
 mod http2;
+mod payload;
 mod v1;
