@@ -9,7 +9,7 @@ use cresset_message::{
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
-use cresset_wire::payload::web_plaintext_fits;
+use cresset_wire::payload::{apns, web_plaintext_fits};
 
 use crate::{Carrier, Content, Delivery, Dispatcher, Handoff, refusal};
 
@@ -26,6 +26,7 @@ impl Dispatcher {
     ) -> Result<MessageId, Rejection> {
         self.meters.admit_request(sender, now)?;
         limits::check(&message)?;
+        apns::check(&message)?;
         if validate_only && message.target.is_set() {
             return Ok(self.next_id(now));
         }

@@ -194,7 +194,6 @@ pub fn check_size_for(message: &Message, platform: Platform) -> Result<(), Rejec
 fn android_size(message: &Message) -> usize {
     let own = message.android.as_ref();
     let notification = own.and_then(|android| android.notification.as_ref());
-    let data = own.map(|android| &android.data).filter(|data| !data.is_empty()).unwrap_or(&message.data);
     let overrides = |name: &str| {
         notification.is_some_and(|n| match name {
             "title" => n.title.is_some(),
@@ -202,7 +201,7 @@ fn android_size(message: &Message) -> usize {
             _ => n.image.is_some(),
         })
     };
-    data_size(data)
+    own_or_common(own.map(|android| &android.data), message)
         + common_notification_size(message, overrides)
         + notification.map_or(0, android_notification_size)
 }
@@ -226,17 +225,12 @@ fn android_notification_size(n: &AndroidNotification) -> usize {
     texts.iter().map(|(key, value)| text_size(key, value)).sum::<usize>() + args.sum::<usize>()
 }
 
-/// Data as the web gets it (common and own, own values for common keys), and the notification as
-/// the JSON that it is.
+/// Data as the web gets it, and the notification as the JSON that it is.
 fn webpush_size(message: &Message) -> usize {
     let own = message.webpush.as_ref();
-    let own_data = own.map_or(&[][..], |webpush| &webpush.data);
     let notification = own.and_then(|webpush| webpush.notification.as_ref());
-    let replaced = message.data.iter().filter(|(key, _)| own_data.iter().any(|(own, _)| own == key));
-    let replaced: usize = replaced.map(|(key, value)| key.len() + value.len()).sum();
     let overrides = |name: &str| notification.is_some_and(|fields| fields.get(name).is_some());
-    data_size(&message.data) - replaced
-        + data_size(own_data)
+    own_or_common(own.map(|webpush| &webpush.data), message)
         + common_notification_size(message, overrides)
         + notification.map_or(0, struct_size)
 }
@@ -250,6 +244,11 @@ fn apns_size(message: &Message) -> usize {
     data_size(&message.data)
         + common_notification_size(message, |name| has_alert && name != "image")
         + payload.map_or(0, struct_size)
+}
+
+/// A platform's data, where there is any, replaces the common (decision 006).
+fn own_or_common(own: Option<&Vec<(String, String)>>, message: &Message) -> usize {
+    data_size(own.filter(|own| !own.is_empty()).unwrap_or(&message.data))
 }
 
 fn data_size(data: &[(String, String)]) -> usize {

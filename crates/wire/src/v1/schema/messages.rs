@@ -357,7 +357,7 @@ static WEBPUSH_CONFIG: MessageType = MessageType {
             "Headers of Web Push (RFC 8030): `TTL` in seconds, `Urgency` (`very-low`, `low`, `normal`, `high`), \
              `Topic` (up to 32 characters of base64url), by which waiting messages are replaced.",
         ),
-        one("data", Kind::Map, "Laid over `message.data`, key by key."),
+        one("data", Kind::Map, "Taken in place of `message.data`, if not empty."),
         one(
             "notification",
             Kind::Struct,
