@@ -9,6 +9,7 @@ mod devices;
 pub mod doctor;
 pub mod exec;
 pub mod failure;
+mod files;
 mod health;
 mod hello;
 mod http;

@@ -1,4 +1,8 @@
-//! How a server ends: what is in flight is answered, what is silent is not waited for.
+//! How a server begins and ends: with all the files it may open; what is in flight is answered, what is
+//! silent is not waited for.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use cresset_server::Server;
 use cresset_server::config::Config;
@@ -39,4 +43,27 @@ async fn a_request_in_flight_is_answered_and_silence_is_not_waited_for() {
         "{answer}"
     );
     assert!(stopping.await.unwrap(), "all within the time for it");
+}
+
+#[test]
+fn it_may_open_as_many_files_as_its_hard_limit_says() {
+    let place = tempfile::tempdir().unwrap();
+    let none = ["--exec-address", "none", "--https-port", "0", "--http-port", "0", "--mcs-port", "0"];
+    let mut child = Command::new("sh")
+        .args(["-c", "ulimit -Sn 200; ulimit -Hn 3000; exec \"$0\" up \"$@\"", env!("CARGO_BIN_EXE_cresset")])
+        .args(none)
+        .arg("--data")
+        .arg(place.path().join("data"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let serves = lines.map_while(Result::ok).any(|line| line.contains("Ctrl-C"));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id()));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(serves);
+    let limits = limits.unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[3..5], ["3000", "3000"], "{line}");
 }
