@@ -1,4 +1,5 @@
 mod answers;
+mod bent;
 mod json;
 mod messages;
 mod properties;

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{parsed, writer};
 
 /// Field order of JSON objects is not kept by the writer; compare without it.
-fn sorted(mut message: cresset_message::Message) -> cresset_message::Message {
+pub(super) fn sorted(mut message: cresset_message::Message) -> cresset_message::Message {
     message.data.sort();
     if let Some(android) = &mut message.android {
         android.data.sort();

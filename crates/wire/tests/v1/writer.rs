@@ -10,6 +10,10 @@ use serde_json::{Map, Value as Json, json};
 
 /// The body of a send. `camel` chooses the spelling of every name.
 pub(super) fn body(message: &Message, camel: bool) -> String {
+    json(message, camel).to_string()
+}
+
+pub(super) fn json(message: &Message, camel: bool) -> Json {
     let mut w = Object { fields: Map::new(), camel };
     match &message.target {
         Target::Token(text) => w.put("token", text.as_str()),
@@ -23,7 +27,7 @@ pub(super) fn body(message: &Message, camel: bool) -> String {
     w.part("webpush", message.webpush.as_ref(), webpush);
     w.part("apns", message.apns.as_ref(), apns);
     w.label(&message.fcm_options.analytics_label);
-    json!({ "message": w.fields }).to_string()
+    json!({ "message": w.fields })
 }
 
 struct Object {
