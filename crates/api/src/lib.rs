@@ -53,6 +53,8 @@ pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/projects/{project}/{method}", post(v1::send::send))
         .route("/projects/{project}/{method}", post(v1::send::send))
+        // So it stands in FCM's own documents, printed with two slashes.
+        .route("//v1/projects/{project}/{method}", post(v1::send::send))
         .route("/$discovery/rest", get(v1::discovery::newest))
         .route("/discovery/v1/apis/{api}/{version}/rest", get(v1::discovery::of_api))
         .route("/token", post(token::grant))

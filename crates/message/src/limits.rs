@@ -201,9 +201,12 @@ fn android_size(message: &Message) -> usize {
             _ => n.image.is_some(),
         })
     };
-    own_or_common(own.map(|android| &android.data), message)
-        + common_notification_size(message, overrides)
-        + notification.map_or(0, android_notification_size)
+    let shown = if message.notifies_android() {
+        common_notification_size(message, overrides) + notification.map_or(0, android_notification_size)
+    } else {
+        0
+    };
+    own_or_common(own.map(|android| &android.data), message) + shown
 }
 
 fn android_notification_size(n: &AndroidNotification) -> usize {

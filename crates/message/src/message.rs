@@ -62,6 +62,8 @@ pub struct AndroidConfig {
     pub restricted_package_name: Option<String>,
     pub data: Vec<(String, String)>,
     pub notification: Option<AndroidNotification>,
+    /// Nothing is shown, whatever notification there is: only `android_v2` can say so.
+    pub data_only: bool,
     pub fcm_options: FcmOptions,
     pub direct_boot_ok: bool,
     pub bandwidth_constrained_ok: bool,
@@ -171,8 +173,10 @@ impl WebpushConfig {
 
 impl Message {
     /// Whether a notification is part of what an Android device gets.
-    fn notifies_android(&self) -> bool {
-        self.notification.is_some() || self.android.as_ref().is_some_and(|a| a.notification.is_some())
+    pub fn notifies_android(&self) -> bool {
+        let own = self.android.as_ref();
+        own.is_none_or(|a| !a.data_only)
+            && (self.notification.is_some() || own.is_some_and(|a| a.notification.is_some()))
     }
 
     /// The priority toward Android: as asked, else high for notifications, normal for data

@@ -61,6 +61,7 @@ fn android() -> impl Strategy<Value = AndroidConfig> {
                 restricted_package_name: package,
                 data,
                 notification,
+                data_only: false,
                 fcm_options: FcmOptions { analytics_label },
                 direct_boot_ok: flags[0],
                 bandwidth_constrained_ok: flags[1],

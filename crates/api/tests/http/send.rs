@@ -32,7 +32,11 @@ async fn the_path_may_be_an_alias_and_its_colon_escaped() {
     let world = World::new().await;
     let access = format!("Bearer {}", world.access_token("demo").await);
     let (_phone, token) = world.android_token().await;
-    for path in ["/v1/projects/demo/messages%3Asend", "/projects/demo/messages:send"] {
+    for path in [
+        "/v1/projects/demo/messages%3Asend",
+        "/projects/demo/messages:send",
+        "//v1/projects/demo/messages:send",
+    ] {
         let answer = world.request("POST", path, &[("authorization", &access)], to(&token)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
     }

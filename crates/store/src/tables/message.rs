@@ -93,6 +93,8 @@ struct AndroidRecord {
     bandwidth_constrained_ok: bool,
     #[prost(bool, tag = "10")]
     restricted_satellite_ok: bool,
+    #[prost(bool, tag = "11")]
+    data_only: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -282,6 +284,7 @@ impl From<&AndroidConfig> for AndroidRecord {
             direct_boot_ok: a.direct_boot_ok,
             bandwidth_constrained_ok: a.bandwidth_constrained_ok,
             restricted_satellite_ok: a.restricted_satellite_ok,
+            data_only: a.data_only,
         }
     }
 }
@@ -299,6 +302,7 @@ impl AndroidRecord {
             direct_boot_ok: self.direct_boot_ok,
             bandwidth_constrained_ok: self.bandwidth_constrained_ok,
             restricted_satellite_ok: self.restricted_satellite_ok,
+            data_only: self.data_only,
         })
     }
 }

@@ -21,7 +21,7 @@ pub fn android(message: &Message, recipient: &Recipient) -> Vec<AppData> {
     let android = message.android.as_ref();
     let mut pairs = Pairs::default();
     let own = android.and_then(|a| a.notification.as_ref());
-    let shown = message.notification.is_some() || own.is_some();
+    let shown = message.notifies_android();
     if shown {
         let common = message.notification.clone().unwrap_or_default();
         notification(&common, &own.cloned().unwrap_or_default(), &mut pairs);

@@ -77,8 +77,8 @@ fn android(mut given: Record<'_>) -> Result<AndroidConfig> {
 }
 
 /// An `android_v2` in the words of `android` (§2.4): a remote notification is urgent and shown, a
-/// background sync is neither. Told to be a data message, a remote notification loses what only a
-/// v2 client could show.
+/// background sync is neither. A remote notification that is to be a data message shows nothing, not
+/// even the common notification.
 fn android_v2(mut given: Record<'_>) -> Result<AndroidConfig> {
     const PATH: &str = "message.android_v2.remote_notification.notification";
     let (priority, notification) =
@@ -98,7 +98,8 @@ fn android_v2(mut given: Record<'_>) -> Result<AndroidConfig> {
             }
         };
     let common = android_common(given, "message.android_v2")?;
-    Ok(AndroidConfig { priority: Some(priority), notification, ..common })
+    let data_only = notification.is_none();
+    Ok(AndroidConfig { priority: Some(priority), notification, data_only, ..common })
 }
 
 /// What both kinds of Android part share: all but `priority` and `notification`.
@@ -114,6 +115,7 @@ fn android_common(mut given: Record<'_>, path: &str) -> Result<AndroidConfig> {
         restricted_satellite_ok: given.bool("restricted_satellite_ok"),
         priority: None,
         notification: None,
+        data_only: false,
     })
 }
 
