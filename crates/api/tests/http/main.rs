@@ -4,6 +4,7 @@ mod discovery;
 mod engine;
 mod oauth;
 mod registration;
+mod seeds;
 mod send;
 mod together;
 mod world;
