@@ -9,7 +9,7 @@ use cresset_message::{
     ApnsConfig, Message, MessageId, Recipient, Rejection, Struct, Target, Timestamp, Value,
 };
 
-use self::headers::PushType;
+use self::headers::{Given, PushType};
 use super::{json, project_number, set};
 
 /// Bytes of the JSON (`protocol/apns.md` §1.2). Apple takes 5,120 of a `voip` push; FCM promises 4,096.
@@ -35,16 +35,18 @@ pub fn request(
     now: Timestamp,
 ) -> Request {
     let given = headers::given(message);
-    let push_type = push_type(message, &aps(message));
+    let shape = Shape::of(message, &given);
     Request {
         live_activity_token: set(&config(message).live_activity_token).map(str::to_owned),
-        headers: headers::complete(&given, push_type, &recipient.category, apns_id, now),
-        payload: payload(message, push_type, &service_keys(message, recipient, id, push_type)),
+        headers: headers::complete(&given, shape.push_type, &recipient.category, apns_id, now),
+        payload: payload(message, &shape, &service_keys(message, recipient, id, &shape)),
     }
 }
 
-/// The rules that hold whoever receives. A message without an `apns` part has none to break: how
-/// large it gets toward an Apple device is then asked of each recipient, by [`fits`].
+/// The rules that hold whoever receives. A message without an `apns` part has none to break.
+///
+/// The size is one of them where many may receive, and the sender thought of Apple's devices among
+/// them. Of a single recipient [`fits`] is asked, if it is one.
 pub fn check(message: &Message) -> Result<(), Rejection> {
     let Some(apns) = &message.apns else { return Ok(()) };
     let given = headers::given(message);
@@ -53,9 +55,9 @@ pub fn check(message: &Message) -> Result<(), Rejection> {
     if aps_given.is_some_and(|aps| !matches!(aps, Value::Struct(_))) {
         return Err(Rejection::field("message.apns.payload", "aps must be an object."));
     }
-    let push_type = push_type(message, &aps(message));
-    headers::check_background(&given, push_type)?;
-    if payload(message, push_type, &[]).len() > MAX_PAYLOAD {
+    let shape = Shape::of(message, &given);
+    headers::check_background(&given, shape.push_type)?;
+    if message.target.is_set() && payload(message, &shape, &[]).len() > MAX_PAYLOAD {
         return Err(Rejection::TooLarge);
     }
     Ok(())
@@ -63,9 +65,8 @@ pub fn check(message: &Message) -> Result<(), Rejection> {
 
 /// Whether APNs takes the message for this recipient, whose service keys count as well.
 pub fn fits(message: &Message, recipient: &Recipient, id: MessageId) -> bool {
-    let push_type = push_type(message, &aps(message));
-    let keys = service_keys(message, recipient, id, push_type);
-    payload(message, push_type, &keys).len() <= MAX_PAYLOAD
+    let shape = Shape::of(message, &headers::given(message));
+    payload(message, &shape, &service_keys(message, recipient, id, &shape)).len() <= MAX_PAYLOAD
 }
 
 fn config(message: &Message) -> &ApnsConfig {
@@ -79,32 +80,38 @@ fn config(message: &Message) -> &ApnsConfig {
     message.apns.as_ref().unwrap_or(&NONE)
 }
 
-/// The sender's, else what the message is: a live activity, something to see or hear, or neither.
-fn push_type(message: &Message, aps: &Struct) -> PushType {
-    if let Some(asked) = headers::push_type(&headers::given(message)) {
-        asked
-    } else if set(&config(message).live_activity_token).is_some() {
-        PushType::LiveActivity
-    } else if displays(aps) {
-        PushType::Alert
-    } else {
-        PushType::Background
-    }
+/// What kind of push a message is, which much depends on.
+struct Shape {
+    aps: Struct,
+    /// There is something to see or to hear.
+    displays: bool,
+    push_type: PushType,
 }
 
-fn displays(aps: &Struct) -> bool {
-    ["alert", "sound", "badge"].iter().any(|name| aps.get(name).is_some())
+impl Shape {
+    fn of(message: &Message, given: &Given) -> Self {
+        let mut aps = aps(message);
+        let displays = ["alert", "sound", "badge"].iter().any(|name| aps.get(name).is_some());
+        let push_type = headers::push_type(given).unwrap_or(
+            match (set(&config(message).live_activity_token), displays) {
+                (Some(_), _) => PushType::LiveActivity,
+                (None, true) => PushType::Alert,
+                (None, false) => PushType::Background,
+            },
+        );
+        if !displays && push_type != PushType::LiveActivity {
+            // Else the app is not woken.
+            default(&mut aps, "content-available", Value::Number(1.0));
+        }
+        Self { aps, displays, push_type }
+    }
 }
 
 /// Everything at the top level, in the order `aps`, the sender's own, data, ours (§2.2).
-fn payload(message: &Message, push_type: PushType, service_keys: &[(&str, String)]) -> Vec<u8> {
-    let mut aps = aps(message);
-    if !displays(&aps) && push_type != PushType::LiveActivity {
-        default(&mut aps, "content-available", Value::Number(1.0));
-    }
+fn payload(message: &Message, shape: &Shape, service_keys: &[(&str, String)]) -> Vec<u8> {
     let ours: HashSet<&str> = service_keys.iter().map(|(name, _)| *name).collect();
     let own = config(message).payload.as_ref();
-    let mut fields = vec![("aps", Value::Struct(aps))];
+    let mut fields = vec![("aps", Value::Struct(shape.aps.clone()))];
     let others = own.into_iter().flat_map(Struct::iter).filter(|(name, _)| !is_ours(name, &ours, message));
     fields.extend(others.map(|(name, value)| (name, value.clone())));
     if let Some(image) = image(message) {
@@ -185,16 +192,16 @@ fn service_keys(
     message: &Message,
     recipient: &Recipient,
     id: MessageId,
-    push_type: PushType,
+    shape: &Shape,
 ) -> Vec<(&'static str, String)> {
     let mut keys = vec![("gcm.message_id", id.to_string())];
-    if push_type == PushType::LiveActivity {
+    if shape.push_type == PushType::LiveActivity {
         return keys;
     }
     keys.push(("google.c.sender.id", project_number(recipient)));
     keys.extend(recipient.fid.as_ref().map(|fid| ("google.c.fid", fid.to_string())));
     let label = set(&config(message).analytics_label).or(set(&message.fcm_options.analytics_label));
-    if displays(&aps(message)) || label.is_some() {
+    if shape.displays || label.is_some() {
         keys.push(("google.c.a.e", "1".to_owned()));
     }
     keys.extend(label.map(|label| ("google.c.a.m_l", label.to_owned())));

@@ -76,7 +76,7 @@ fn aps_is_an_object() {
 #[test]
 fn the_json_is_what_is_measured() {
     let of = |data: usize| {
-        parsed(&json!({ "token": "t", "data": { "k": "v".repeat(data) }, "apns": { "headers": {} } }))
+        parsed(&json!({ "topic": "t", "data": { "k": "v".repeat(data) }, "apns": { "headers": {} } }))
     };
     // Without the recipient's keys, then with them.
     let bare = br#"{"aps":{"content-available":1},"k":""}"#.len();
@@ -88,10 +88,17 @@ fn the_json_is_what_is_measured() {
 }
 
 #[test]
-fn a_message_that_names_no_apple_device_is_not_measured_for_one() {
-    let large = parsed(&json!({ "token": "t", "data": { "k": "v".repeat(MAX_PAYLOAD) } }));
-    assert_eq!(check(&large), Ok(()));
-    assert!(!fits(&large, &iphone(), ID));
+fn a_message_that_may_reach_no_apple_device_is_not_measured_for_one() {
+    let data = json!({ "k": "v".repeat(MAX_PAYLOAD) });
+    for message in [
+        json!({ "topic": "t", "data": data }),
+        // To an Android app, for instance.
+        json!({ "token": "t", "data": data, "apns": { "headers": {} } }),
+    ] {
+        let message = parsed(&message);
+        assert_eq!(check(&message), Ok(()));
+        assert!(!fits(&message, &iphone(), ID));
+    }
 }
 
 #[test]

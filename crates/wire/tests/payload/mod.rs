@@ -4,4 +4,5 @@
 mod apns;
 mod coverage;
 mod golden;
+mod properties;
 mod render;
