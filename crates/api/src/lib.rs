@@ -1,6 +1,7 @@
 //! FCM's HTTP APIs. Routes are by path: any host name leads here, because clients have Google's
 //! compiled in (`protocol/device-registration.md`, host map).
 
+mod batch;
 mod body;
 mod checkin;
 mod connect;
@@ -57,6 +58,9 @@ pub fn router(api: Api) -> Router {
         .route("//v1/projects/{project}/{method}", post(v1::send::send))
         .route("/$discovery/rest", get(v1::discovery::newest))
         .route("/discovery/v1/apis/{api}/{version}/rest", get(v1::discovery::of_api))
+        .route("/batch", post(batch::batch))
+        .route("/v1", post(batch::batch_at_endpoint))
+        .route("/v1/", post(batch::batch_at_endpoint))
         .route("/token", post(token::grant))
         .route("/o/oauth2/token", post(token::grant))
         .route("/oauth2/v4/token", post(token::grant))
@@ -77,11 +81,16 @@ fn cors() -> CorsLayer {
         .max_age(std::time::Duration::from_secs(3_600))
 }
 
-/// Google answers a page of HTML; what reads JSON gets JSON here.
 async fn not_found(method: Method, uri: http::Uri) -> axum::response::Response {
     tracing::debug!(%method, path = uri.path(), "no such route");
-    let message = format!("The requested URL {} was not found on this server.", uri.path());
-    json(StatusCode::NOT_FOUND, cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message))
+    let (status, body) = nothing_at(uri.path());
+    json(status, body)
+}
+
+/// Google answers a page of HTML; what reads JSON gets JSON here.
+fn nothing_at(path: &str) -> (StatusCode, String) {
+    let message = format!("The requested URL {path} was not found on this server.");
+    (StatusCode::NOT_FOUND, cresset_wire::v1::error::google_error(404, "NOT_FOUND", &message))
 }
 
 /// Says that the store failed a request, unless a full disk fails every one of them.
@@ -94,8 +103,10 @@ fn store_failed(what: &str, passing: bool, cause: &dyn std::fmt::Display) {
 }
 
 /// Some clients refuse JSON under any other type (`protocol/device-registration.md`, HTTP rules).
+const JSON: &str = "application/json; charset=UTF-8";
+
 fn json(status: StatusCode, body: impl Into<axum::body::Body>) -> axum::response::Response {
-    with_type(status, "application/json; charset=UTF-8", body)
+    with_type(status, JSON, body)
 }
 
 fn with_type(

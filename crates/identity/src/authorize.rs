@@ -69,16 +69,25 @@ impl Identity {
         project: &str,
         now: Timestamp,
     ) -> Result<Sender, Rejection> {
-        let credential = credential.filter(|c| !c.is_empty()).ok_or(Rejection::CredentialsMissing)?;
-        let holder = match credential.strip_prefix(ACCESS_TOKEN_PREFIX) {
-            Some(sealed) => self.holder_of_access_token(sealed, now)?,
-            None => self.holder_of_jwt(credential, now)?,
-        };
+        let holder = self.holder(credential, now)?;
         let named = project == holder.id.as_str() || project.parse() == Ok(holder.number);
         if !named {
             return Err(Rejection::PermissionDenied { project: project.to_owned() });
         }
         Ok(Sender { project: holder.id.clone(), number: holder.number })
+    }
+
+    /// Whether `credential` lets its holder send, for whichever project.
+    pub fn authenticate(&self, credential: Option<&str>, now: Timestamp) -> Result<(), Rejection> {
+        self.holder(credential, now).map(drop)
+    }
+
+    fn holder(&self, credential: Option<&str>, now: Timestamp) -> Result<Arc<Project>, Rejection> {
+        let credential = credential.filter(|c| !c.is_empty()).ok_or(Rejection::CredentialsMissing)?;
+        match credential.strip_prefix(ACCESS_TOKEN_PREFIX) {
+            Some(sealed) => self.holder_of_access_token(sealed, now),
+            None => self.holder_of_jwt(credential, now),
+        }
     }
 
     fn holder_of_access_token(&self, sealed: &str, now: Timestamp) -> Result<Arc<Project>, Rejection> {

@@ -1,5 +1,6 @@
 //! The formats others fixed. Pure: bytes in, values out, and back; no I/O, no async, no clock.
 
+pub mod batch;
 pub mod checkin;
 pub mod http2;
 pub mod mcs;

@@ -1,5 +1,6 @@
 //! One binary for all tests of `wire` that go through its front door.
 
+mod batch;
 mod http2;
 mod payload;
 mod v1;

@@ -3,9 +3,11 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use cresset_message::{FieldViolation, Rejection};
+use bytes::Bytes;
+use cresset_identity::Sender;
+use cresset_message::{FieldViolation, MessageId, Rejection};
 use cresset_wire::v1::error::{self, ErrorAnswer};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use crate::Api;
 use crate::body::{self, BodyError};
@@ -14,6 +16,10 @@ use crate::body::{self, BodyError};
 /// as six.
 const MAX_BODY: usize = 128 * 1_024;
 
+const TOO_LARGE: Rejection = Rejection::BodyTooLarge { limit: MAX_BODY };
+
+pub(crate) const METHOD: &str = "messages:send";
+
 pub(crate) async fn send(
     State(api): State<Api>,
     Path((project, method)): Path<(String, String)>,
@@ -21,54 +27,116 @@ pub(crate) async fn send(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    if method != "messages:send" {
+    if method != METHOD {
         return crate::not_found(http::Method::POST, uri).await;
     }
     let query = Query::parse(uri.query().unwrap_or_default());
-    match accept(&api, &project, &query, &headers, body).await {
-        Ok(id) => success(&project, &id.to_string(), query.pretty),
-        Err(rejection) => refuse(&rejection),
+    let asked = Asked { project: &project, credential: bearer(&headers), query: &query };
+    let outcome = async {
+        let sender = asked.admit(&api)?;
+        let bytes = read(&headers, body).await?;
+        accept(&api, &sender, &bytes).await
+    };
+    Answer::of(&asked, outcome.await).into_response()
+}
+
+/// A send without its body, alone or as a part of a batch.
+pub(crate) struct Asked<'a> {
+    pub(crate) project: &'a str,
+    pub(crate) credential: Option<&'a str>,
+    pub(crate) query: &'a Query,
+}
+
+impl Asked<'_> {
+    /// The refusals that need no body, in their order: credential, project, query
+    /// (`protocol/http-v1.md` §5.2).
+    pub(crate) fn admit(&self, api: &Api) -> Result<Sender, Rejection> {
+        let credential = self.credential.or(self.query.access_token.as_deref());
+        let sender = api.identity.authorize(credential, self.project, (api.clock)())?;
+        self.query.check()?;
+        Ok(sender)
     }
 }
 
-/// The order of refusals: credential, project, query, body, rules (`protocol/http-v1.md` §5.2).
-async fn accept(
-    api: &Api,
-    project: &str,
-    query: &Query,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<cresset_message::MessageId, Rejection> {
-    let credential = bearer(headers).or(query.access_token.as_deref());
-    let sender = api.identity.authorize(credential, project, (api.clock)())?;
-    if let Some(name) = &query.unknown {
-        return Err(unknown_parameter(name));
+/// The rest: shape, then rules. `Ok` means durable.
+pub(crate) async fn accept(api: &Api, sender: &Sender, body: &[u8]) -> Result<MessageId, Rejection> {
+    // A part of a batch may be larger than what comes alone.
+    if body.len() > MAX_BODY {
+        return Err(TOO_LARGE);
     }
-    let bytes = body::read(headers, body, MAX_BODY).await.map_err(|e| match e {
-        BodyError::TooLarge => Rejection::BodyTooLarge { limit: MAX_BODY },
-        BodyError::TooSlow | BodyError::Unreadable => unreadable(),
-    })?;
-    let request = cresset_wire::v1::parse_send_request(&bytes)?;
+    let request = cresset_wire::v1::parse_send_request(body)?;
     api.dispatcher.send(sender.number, request.message, request.validate_only, (api.clock)()).await
 }
 
+async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
+    body::read(headers, body, MAX_BODY).await.map_err(|e| match e {
+        BodyError::TooLarge => TOO_LARGE,
+        BodyError::TooSlow | BodyError::Unreadable => unreadable(),
+    })
+}
+
+/// How a send is answered, alone or as a part of a batch. The body is JSON.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// Besides the type of the body.
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn of(asked: &Asked<'_>, outcome: Result<MessageId, Rejection>) -> Self {
+        match outcome {
+            Ok(id) => Self::success(asked.project, &id.to_string(), asked.query.pretty),
+            Err(rejection) => Self::refusal(&rejection),
+        }
+    }
+
+    fn success(project: &str, id: &str, pretty: bool) -> Self {
+        let mut body = error::send_success(project, id);
+        if !pretty {
+            // One field of one line: what is not needed is white space outside the string.
+            body = body.replace("{\n  \"name\": ", "{\"name\":").replace("\n}\n", "}");
+        }
+        Self { status: StatusCode::OK, headers: Vec::new(), body }
+    }
+
+    pub(crate) fn refusal(rejection: &Rejection) -> Self {
+        let ErrorAnswer { status, retry_after, www_authenticate, body } = error::render(rejection);
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = retry_after.map(|seconds| (header::RETRY_AFTER, HeaderValue::from(seconds)));
+        let challenge =
+            www_authenticate.map(|text| (header::WWW_AUTHENTICATE, HeaderValue::from_static(text)));
+        Self { status, headers: retry_after.into_iter().chain(challenge).collect(), body }
+    }
+
+    pub(crate) fn into_response(self) -> Response {
+        let mut response = crate::json(self.status, self.body);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
 /// `Bearer` in any case; anything else is no credential.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    bearer_in(headers.get(header::AUTHORIZATION)?.to_str().ok()?)
+}
+
+/// The credential in the value of `Authorization`.
+pub(crate) fn bearer_in(value: &str) -> Option<&str> {
     let (scheme, credential) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| credential.trim())
 }
 
 /// System parameters of Google's APIs (`protocol/http-v1.md` §1.3).
-struct Query {
-    access_token: Option<String>,
+pub(crate) struct Query {
+    pub(crate) access_token: Option<String>,
     pretty: bool,
     /// The first name that no method has.
     unknown: Option<String>,
 }
 
 impl Query {
-    fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut query = Self { access_token: None, pretty: true, unknown: None };
         for (name, value) in form_urlencoded::parse(text.as_bytes()) {
             match name.strip_prefix('$').unwrap_or(&name) {
@@ -82,6 +150,10 @@ impl Query {
             }
         }
         query
+    }
+
+    pub(crate) fn check(&self) -> Result<(), Rejection> {
+        self.unknown.as_deref().map_or(Ok(()), |name| Err(unknown_parameter(name)))
     }
 }
 
@@ -99,28 +171,6 @@ fn unreadable() -> Rejection {
         field: String::new(),
         description: "Invalid JSON payload received. The body could not be read.".into(),
     }])
-}
-
-fn success(project: &str, id: &str, pretty: bool) -> Response {
-    let body = error::send_success(project, id);
-    if pretty {
-        return crate::json(StatusCode::OK, body);
-    }
-    // One field of one line: what is not needed is white space outside the string.
-    crate::json(StatusCode::OK, body.replace("{\n  \"name\": ", "{\"name\":").replace("\n}\n", "}"))
-}
-
-fn refuse(rejection: &Rejection) -> Response {
-    let ErrorAnswer { status, retry_after, www_authenticate, body } = error::render(rejection);
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = crate::json(status, body);
-    if let Some(seconds) = retry_after {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if let Some(challenge) = www_authenticate {
-        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
-    }
-    response
 }
 
 #[cfg(test)]
