@@ -1,5 +1,6 @@
 //! The APIs through their router, on the memory engine, with a clock that tests move.
 
+mod batch;
 mod discovery;
 mod engine;
 mod oauth;
