@@ -15,7 +15,7 @@ struct Room {
 }
 
 /// Tests of an upper room need rows to look at and a device to send to.
-const ROOMS: [Room; 13] = [
+const ROOMS: [Room; 14] = [
     Room { name: "cresset-message", uses: &[], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-wire",
@@ -76,6 +76,7 @@ const ROOMS: [Room; 13] = [
             "cresset-device",
             "cresset-admin",
             "cresset-device-client",
+            "cresset-admin-client",
         ],
         tests_use: &[],
         // Its configuration, and what its commands say to the running server.
@@ -87,6 +88,13 @@ const ROOMS: [Room; 13] = [
         tests_use: &[],
         // The answers of the registration APIs.
         formats: &["serde_json"],
+    },
+    Room {
+        name: "cresset-admin-client",
+        uses: &[],
+        tests_use: &[],
+        // FCM's formats as a sender writes them, and credential files.
+        formats: &["serde", "serde_json"],
     },
     Room { name: "cresset-e2e", uses: ANY, tests_use: ANY, formats: ANY },
     Room { name: "cresset-bench", uses: ANY, tests_use: ANY, formats: ANY },
