@@ -204,14 +204,15 @@ fn failed(host: Arc<str>, error: &hyper_util::client::legacy::Error) -> Error {
 
 /// A certificate that does not convince now will not later.
 fn is_about_trust(error: &(dyn StdError + 'static)) -> bool {
-    let is_it = |error: &(dyn StdError + 'static)| {
-        let tls = error.downcast_ref::<rustls::Error>();
-        matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented))
-    };
-    causes(error).any(|cause| {
-        let inner = cause.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
-        is_it(cause) || inner.is_some_and(|inner| is_it(inner))
-    })
+    if let Some(tls) = error.downcast_ref::<rustls::Error>() {
+        return matches!(tls, rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented);
+    }
+    // An I/O error passes over what it holds when it is asked for its source.
+    let held = error.downcast_ref::<io::Error>().and_then(|error| error.get_ref());
+    match held {
+        Some(held) => is_about_trust(held),
+        None => error.source().is_some_and(is_about_trust),
+    }
 }
 
 /// An error with its causes: the first one alone says little.
