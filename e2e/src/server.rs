@@ -51,6 +51,11 @@ impl TestServer {
         World::open(self.server.running.clone(), self.server.folder.path(), &self.account, number).await
     }
 
+    /// The service-account file of the project.
+    pub fn account(&self) -> &Value {
+        &self.account
+    }
+
     pub fn folder(&self) -> &Arc<TempDir> {
         &self.folder
     }

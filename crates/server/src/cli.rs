@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -25,6 +26,8 @@ pub enum Command {
     Serve(Serve),
     /// Create, list, show and delete projects, and what apps and SDKs are configured with
     Project(Project),
+    /// Send a message: to the running Cresset, to another one, or to Google
+    Send(Send),
     /// Run a command in which Google's messaging hosts lead to the running Cresset
     Exec(Exec),
     /// Check from inside such a world that every name resolves, answers and is trusted
@@ -210,6 +213,94 @@ pub enum ProjectCommand {
 }
 
 #[derive(Debug, Args)]
+pub struct Send {
+    #[command(flatten)]
+    pub target: SendTarget,
+    #[command(flatten)]
+    pub content: SendContent,
+    /// Check the message and answer as usual, but do not deliver it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the answer as JSON, a refusal too
+    #[arg(long)]
+    pub json: bool,
+    /// Whose message it is [default: demo, or the project of --credentials]
+    #[arg(long, value_parser = project_name)]
+    pub project: Option<String>,
+    /// The data folder, whose Cresset runs
+    #[arg(long, value_name = "DIR", default_value = "cresset-data", env = "CRESSET_DATA")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub elsewhere: SendElsewhere,
+}
+
+/// Whom it is for.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct SendTarget {
+    /// To a registration token
+    #[arg(long)]
+    pub token: Option<String>,
+    /// To a Firebase Installation ID
+    #[arg(long)]
+    pub fid: Option<String>,
+    /// To those who subscribed to a topic
+    #[arg(long)]
+    pub topic: Option<String>,
+    /// To those for whom it holds, such as "'dogs' in topics && 'cats' in topics"
+    #[arg(long)]
+    pub condition: Option<String>,
+    /// A whole message or request of HTTP v1 as JSON, sent as it is written; "-": standard input
+    #[arg(long, value_name = "FILE")]
+    pub message: Option<PathBuf>,
+}
+
+/// What it says.
+#[derive(Debug, Args)]
+#[group(multiple = true, conflicts_with = "message")]
+pub struct SendContent {
+    /// Title of the notification
+    #[arg(long)]
+    pub title: Option<String>,
+    /// Body of the notification
+    #[arg(long)]
+    pub body: Option<String>,
+    /// URL of the notification's picture
+    #[arg(long, value_name = "URL")]
+    pub image: Option<String>,
+    /// An entry for the app; may be said several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = entry)]
+    pub data: Vec<(String, String)>,
+    /// How urgent it is for Android
+    #[arg(long, value_parser = ["normal", "high"])]
+    pub priority: Option<String>,
+    /// How long it is stored for an Android device that is away; 0: now or never [default: four weeks]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub ttl: Option<Duration>,
+    /// It replaces a stored message for Android with the same key
+    #[arg(long, value_name = "KEY")]
+    pub collapse_key: Option<String>,
+}
+
+/// Where it is sent, if not to the Cresset of the data folder.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+pub struct SendElsewhere {
+    /// To Google
+    #[arg(long, group = "elsewhere")]
+    pub google: bool,
+    /// To the Cresset at this URL, such as https://push.example.com
+    #[arg(long, value_name = "URL", group = "elsewhere")]
+    pub url: Option<String>,
+    /// A key file [default: what Google's libraries find]
+    #[arg(long, value_name = "FILE", requires = "elsewhere")]
+    pub credentials: Option<PathBuf>,
+    /// Certificates (PEM) that are trusted besides the system's
+    #[arg(long, value_name = "FILE", requires = "elsewhere")]
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Exec {
     #[command(flatten)]
     pub data: DataArgs,
@@ -243,6 +334,17 @@ fn project_name(text: &str) -> Result<String, String> {
         Err(problem) if !is_number => Err(problem.to_string()),
         _ => Ok(text.to_owned()),
     }
+}
+
+fn entry(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is not KEY=VALUE (--folder names a data folder)")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+/// As FCM writes them too: `60s`.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse();
+    seconds.map(Duration::from_secs).map_err(|_| "it is not a whole number of seconds".into())
 }
 
 impl LogArgs {
@@ -305,6 +407,36 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_send_has_one_target_and_one_way_to_say_what() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).map_err(|e| e.exit_code());
+        for good in [
+            "cresset send --token T",
+            "cresset send --topic news --data a=1 --data b= --data c=d=e --ttl 60s --priority high",
+            "cresset send --message - --dry-run",
+            "cresset send --fid F --google --credentials key.json",
+            "cresset send --fid F --url https://push.example.com --ca ca.pem --json",
+        ] {
+            assert!(parses(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "cresset send",
+            "cresset send --title Hi",
+            "cresset send --token T --topic news",
+            "cresset send --token T --message -",
+            "cresset send --message - --title Hi",
+            "cresset send --message - --data a=1",
+            "cresset send --token T --data folder",
+            "cresset send --token T --ttl soon",
+            "cresset send --token T --priority urgent",
+            "cresset send --token T --google --url https://push.example.com",
+            "cresset send --token T --credentials key.json",
+            "cresset send --token T --project ../x",
+        ] {
+            assert_eq!(parses(bad).err(), Some(2), "{bad}");
+        }
     }
 
     #[test]

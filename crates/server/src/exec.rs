@@ -110,7 +110,7 @@ fn prepare(folder: &DataFolder, project: &str, command: &[OsString]) -> Result<C
 }
 
 /// What to do when the project has no service-account file.
-fn no_credentials(folder: &DataFolder, project: &str) -> String {
+pub(crate) fn no_credentials(folder: &DataFolder, project: &str) -> String {
     let others = folder.projects_with_credentials();
     let hint = match &others[..] {
         [] => String::new(),

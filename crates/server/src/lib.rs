@@ -17,6 +17,7 @@ mod names;
 mod output;
 mod pki;
 pub mod project;
+pub mod send;
 pub mod server;
 mod service_account;
 mod telemetry;

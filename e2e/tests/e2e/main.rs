@@ -1,6 +1,7 @@
 //! Whole-server tests in the words of the promise: README.md, «What it promises». One server each,
 //! real sockets, no sleeps that hope.
 
+mod admin_sdk;
 mod bounds;
 mod connections;
 mod disk;
