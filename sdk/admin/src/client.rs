@@ -1,3 +1,4 @@
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,6 +117,12 @@ impl Client {
         // Else the service takes the authorization for a legacy server key.
         let headers = [("access_token_auth", "true")];
         self.inner.post(&url, &headers, json(body)?, self.inner.deadline()).await
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Client({})", self.inner.fcm)
     }
 }
 

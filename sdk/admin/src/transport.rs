@@ -128,7 +128,9 @@ impl Transport {
             // A refused connection: the next in turn may find a better one.
             response = &mut response => return response,
             known = connection.wait_for_connection_metadata() => {
-                turns.connected(known.as_ref().is_some_and(|known| known.is_negotiated_h2()));
+                if let Some(known) = &*known {
+                    turns.connected(known.is_negotiated_h2());
+                }
             }
         }
         drop(turn);

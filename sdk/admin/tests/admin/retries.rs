@@ -1,11 +1,12 @@
 //! When a send is tried again, and when it is not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use cresset_admin_client::{Code, Credentials, Error, Message, Retries};
 
-use crate::fake::{Fake, Reply, Still};
+use crate::fake::{Door, Fake, Reply, Still};
 
 fn refused(http: u16, status: &str) -> Reply {
     Reply::refusal(http, status, "")
@@ -35,6 +36,24 @@ async fn what_may_pass_is_tried_again_and_nothing_else() {
         let result = fake.client(&still).send(&Message::to_topic("news")).await;
         assert_eq!((still.waits_ms(), result.is_ok()), (waits.to_vec(), succeeds), "{what}: {result:?}");
         assert_eq!(fake.seen().len(), waits.len() + 1, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_lost_is_asked_for_again_over_every_protocol() {
+    for door in [Door::Plain, Door::Http1, Door::Http2] {
+        let asked = AtomicUsize::new(0);
+        let fake = Fake::start(door, move |_| match asked.fetch_add(1, Ordering::Relaxed) {
+            1 => Reply::hang_up(),
+            _ => Reply::sent(),
+        })
+        .await;
+        let still = Arc::new(Still::default());
+        let client = fake.client(&still);
+        for _ in 0..3 {
+            client.send(&Message::to_topic("news")).await.unwrap();
+        }
+        assert_eq!((still.waits_ms(), fake.seen().len()), (vec![500], 4), "{door:?}");
     }
 }
 
@@ -82,7 +101,7 @@ async fn a_server_that_is_not_there_is_told_of() {
 
 #[tokio::test]
 async fn a_server_that_says_nothing_is_not_waited_for_for_ever() {
-    let fake = Fake::start_closed(crate::fake::Door::Plain, |_| Reply::sent()).await;
+    let fake = Fake::start_closed(Door::Plain, |_| Reply::sent()).await;
     let still = Arc::new(Still::default());
     let client = fake
         .builder(&still)
