@@ -12,7 +12,8 @@ import firebase_admin
 import pytest
 
 PATIENCE_SECONDS = 20
-RECEIVER = Path(__file__).parent.parent / "node" / "support" / "receiver.mjs"
+SUPPORT = Path(__file__).parent.parent / "node" / "support"
+RECEIVER = SUPPORT / "receiver.mjs"
 
 
 class Device:
@@ -79,6 +80,13 @@ def device(registered):
 def foreign():
     """A device of a project that the account has no right to."""
     yield from _device("other")
+
+
+@pytest.fixture(scope="session")
+def android_token():
+    """Of an Android app whose device never connects."""
+    command = [os.environ["CONFORMANCE_NODE"], str(SUPPORT / "android.mjs")]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture(scope="session")

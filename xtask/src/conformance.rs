@@ -9,41 +9,133 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::run::{quietly, root, succeeds, target};
+use crate::run::{output, quietly, root, succeeds, target};
 use crate::setup;
 use crate::test::{self, Counts, counted, heading};
 
 /// For the server to start, and to stop: it takes a second, on a loaded machine some.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A suite that hangs is killed then; the longest takes a quarter of a minute.
+/// A suite that hangs is killed then; the longest takes half a minute.
 const SUITE_SECONDS: &str = "300";
 
 /// By which the run inside the namespaces knows where it is.
 const APART: &str = "--apart";
 
-/// A test program of one runner.
+/// What `cresset exec` leads to.
+const ADDRESS: &str = "127.83.0.1";
+
+/// Whose devices no account of the others may reach.
+const OTHER: &str = "other";
+
+/// More than a device may be sent in a minute, and few enough to be sent quickly.
+const PROJECT_PER_MINUTE: u32 = 500;
+
+/// Of the Android app of each project.
+const PACKAGE: &str = "com.example.demo";
+
+/// A test program, with the version of firebase-admin that it tests.
 struct Suite {
     file: &'static str,
-    folder: &'static str,
-    runner: fn() -> Vec<PathBuf>,
-    count: fn(&str) -> Option<Counts>,
+    sdk: Sdk,
+    server: Kind,
+    /// Whose account it has.
+    project: &'static str,
 }
 
-const SUITES: [Suite; 4] = [
-    Suite { file: "sender.test.mjs", folder: "conformance/node", runner: node, count: node_line },
-    Suite { file: "receiver.test.mjs", folder: "conformance/node", runner: node, count: node_line },
-    Suite { file: "browser.test.mjs", folder: "conformance/node", runner: node, count: node_line },
-    Suite { file: "test_sender.py", folder: "conformance/python", runner: pytest, count: pytest_line },
+#[derive(Clone, Copy)]
+enum Sdk {
+    /// By its name in package.json.
+    Node(&'static str),
+    /// By the virtual environment that it is in.
+    Python(&'static str),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// As `cresset up` starts it.
+    Usual,
+    /// With FCM's quotas, but for the project's. It is used up for a minute, so that each suite has a
+    /// project to itself.
+    Limited,
+    /// On a small volume, which the suites fill.
+    Small,
+}
+
+const NODE: Sdk = Sdk::Node("firebase-admin");
+const NODE_13: Sdk = Sdk::Node("firebase-admin-13");
+const NODE_12: Sdk = Sdk::Node("firebase-admin-12");
+const NODE_11: Sdk = Sdk::Node("firebase-admin-11");
+const PYTHON: Sdk = Sdk::Python(".venv");
+const PYTHON_6: Sdk = Sdk::Python(".venv-6");
+const PYTHON_5: Sdk = Sdk::Python(".venv-5");
+
+const SUITES: [Suite; 21] = [
+    Suite::new("sender.test.mjs", NODE),
+    Suite::new("receiver.test.mjs", NODE),
+    Suite::new("browser.test.mjs", NODE),
+    Suite::new("batch.test.mjs", NODE_13),
+    Suite::new("batch.test.mjs", NODE_12),
+    Suite::new("batch.test.mjs", NODE_11),
+    Suite::new("errors.test.mjs", NODE),
+    Suite::new("errors.test.mjs", NODE_11),
+    Suite::new("test_sender.py", PYTHON),
+    Suite::new("test_batch.py", PYTHON_6),
+    Suite::new("test_batch.py", PYTHON_5),
+    Suite::new("test_errors.py", PYTHON),
+    Suite::new("test_errors.py", PYTHON_6),
+    Suite::new("quota.test.mjs", NODE).on(Kind::Limited, "quota-node"),
+    Suite::new("quota.test.mjs", NODE_11).on(Kind::Limited, "quota-node-11"),
+    Suite::new("test_quota.py", PYTHON).on(Kind::Limited, "quota-python"),
+    Suite::new("test_quota.py", PYTHON_6).on(Kind::Limited, "quota-python-6"),
+    Suite::new("unavailable.test.mjs", NODE).on(Kind::Small, "demo"),
+    Suite::new("unavailable.test.mjs", NODE_11).on(Kind::Small, "demo"),
+    Suite::new("test_unavailable.py", PYTHON).on(Kind::Small, "demo"),
+    Suite::new("test_unavailable.py", PYTHON_6).on(Kind::Small, "demo"),
 ];
 
-fn node() -> Vec<PathBuf> {
-    vec![setup::node(), "--test".into(), "--test-reporter=spec".into()]
+impl Suite {
+    const fn new(file: &'static str, sdk: Sdk) -> Self {
+        Self { file, sdk, server: Kind::Usual, project: "demo" }
+    }
+
+    const fn on(self, server: Kind, project: &'static str) -> Self {
+        Self { server, project, ..self }
+    }
+
+    fn name(&self) -> String {
+        match self.sdk {
+            Sdk::Node("firebase-admin") | Sdk::Python(".venv") => self.file.to_owned(),
+            Sdk::Node(name) => format!("{} with {name}", self.file),
+            Sdk::Python(environment) => format!("{} in {environment}", self.file),
+        }
+    }
 }
 
-fn pytest() -> Vec<PathBuf> {
-    // -B: no compiled files among the sources.
-    vec![setup::python(), "-B".into(), "-m".into(), "pytest".into(), "-q".into()]
+impl Sdk {
+    fn folder(self) -> PathBuf {
+        root().join(match self {
+            Self::Node(_) => "conformance/node",
+            Self::Python(_) => "conformance/python",
+        })
+    }
+
+    fn runner(self) -> Vec<PathBuf> {
+        match self {
+            Self::Node(_) => vec![setup::node(), "--test".into(), "--test-reporter=spec".into()],
+            // -B: no compiled files among the sources.
+            Self::Python(environment) => {
+                vec![setup::python(environment), "-B".into(), "-m".into(), "pytest".into(), "-q".into()]
+            }
+        }
+    }
+
+    fn count(self, line: &str) -> Option<Counts> {
+        match self {
+            Self::Node(_) => node_line(line),
+            Self::Python(_) => pytest_line(line),
+        }
+    }
 }
 
 /// The suites of these names; all, without names.
@@ -69,8 +161,10 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Suite>, String> {
     if names.is_empty() {
         return Ok(SUITES.iter().collect());
     }
-    let find = |name: &String| SUITES.iter().find(|suite| suite.file == name);
-    names.iter().map(|name| find(name).ok_or_else(|| format!("there is no suite {name}"))).collect()
+    if let Some(name) = names.iter().find(|name| SUITES.iter().all(|suite| suite.file != **name)) {
+        return Err(format!("there is no suite {name}"));
+    }
+    Ok(SUITES.iter().filter(|suite| names.iter().any(|name| suite.file == name)).collect())
 }
 
 /// The start of a command line whose rest runs in namespaces of its own. With it, all that it started
@@ -90,20 +184,37 @@ fn closing_line(line: &str) -> Option<Counts> {
 
 fn inside(suites: &[&Suite]) -> Result<Counts, String> {
     network()?;
+    let mut counts = Counts::default();
+    for kind in [Kind::Usual, Kind::Limited, Kind::Small] {
+        let suites: Vec<&Suite> = suites.iter().copied().filter(|suite| suite.server == kind).collect();
+        if !suites.is_empty() {
+            counts += with_server(kind, &suites)?;
+        }
+    }
+    Ok(counts)
+}
+
+fn with_server(kind: Kind, suites: &[&Suite]) -> Result<Counts, String> {
     let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
-    let server = Server::start(folder.path())?;
-    let clients = Clients::prepare(folder.path())?;
+    let server = Server::start(kind, folder.path())?;
+    let projects = Projects(folder.path().join("data"));
+    projects.create(OTHER)?;
     let mut counts = Counts::default();
     for suite in suites {
-        heading(suite.file);
-        let mut command = clients.exec();
-        command.args((suite.runner)()).arg(suite.file).current_dir(root().join(suite.folder));
-        counts += counted(&mut command, suite.count)?;
+        heading(&suite.name());
+        if kind == Kind::Limited {
+            projects.create(suite.project)?;
+        }
+        let mut command = projects.exec(suite)?;
+        command.args(suite.sdk.runner()).arg(suite.file).current_dir(suite.sdk.folder());
+        counts += counted(&mut command, |line| suite.sdk.count(line))?;
     }
-    heading("cresset doctor");
-    let mut doctor = Command::new(cresset()?);
-    doctor.args(["doctor", "--data"]).arg(folder.path().join("data"));
-    counts += verdict(quietly(&mut doctor));
+    if kind == Kind::Usual {
+        heading("cresset doctor");
+        let mut doctor = Command::new(cresset()?);
+        doctor.args(["doctor", "--data"]).arg(folder.path().join("data"));
+        counts += verdict(quietly(&mut doctor));
+    }
     heading("the server ends");
     counts += verdict(server.stop());
     let log = read_log(folder.path());
@@ -144,14 +255,41 @@ fn cresset() -> Result<PathBuf, String> {
     Ok(target()?.join("debug/cresset"))
 }
 
+/// A configuration with FCM's quotas, but for the project's.
+fn limits(folder: &Path) -> Result<PathBuf, String> {
+    let path = folder.join("limited.toml");
+    // 5228 on every address would leave none for `cresset exec`.
+    let text = format!(
+        "[listen]\nmcs = \"127.0.0.1:5228\"\nexec = \"{ADDRESS}\"\n\
+         [quotas]\nprofile = \"fcm\"\nproject_per_minute = {PROJECT_PER_MINUTE}\n"
+    );
+    std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;
+    Ok(path)
+}
+
+/// Mounted in this run's own namespace, and gone with it. The store's journals and some memtables fit.
+fn small_volume(path: &Path) -> Result<(), String> {
+    std::fs::create_dir(path).map_err(|e| format!("no folder for the volume: {e}"))?;
+    quietly(Command::new("mount").args(["-t", "tmpfs", "-o", "size=256M", "none"]).arg(path))
+}
+
 struct Server(Child);
 
 impl Server {
-    fn start(folder: &Path) -> Result<Self, String> {
+    fn start(kind: Kind, folder: &Path) -> Result<Self, String> {
         let log = std::fs::File::create(folder.join("log")).map_err(|e| format!("no log: {e}"))?;
-        let child = Command::new(cresset()?)
-            .args(["up", "--log-level", "info,cresset=debug", "--data"])
-            .arg(folder.join("data"))
+        let data = folder.join("data");
+        if kind == Kind::Small {
+            small_volume(&data)?;
+        }
+        let mut command = Command::new(cresset()?);
+        match kind {
+            Kind::Limited => command.arg("serve").arg("--config").arg(limits(folder)?),
+            Kind::Usual | Kind::Small => command.args(["up", "--exec-address", ADDRESS]),
+        };
+        let child = command
+            .args(["--log-level", "info,cresset=debug", "--data"])
+            .arg(&data)
             .env("RUST_BACKTRACE", "1")
             .stdout(Stdio::null())
             .stderr(log)
@@ -159,8 +297,12 @@ impl Server {
             .map_err(|e| format!("the server cannot be started: {e}"))?;
         let mut server = Self(child);
         let begun = Instant::now();
-        while TcpStream::connect("127.83.0.1:443").is_err()
-            || !folder.join("data/credentials/demo.json").exists()
+        // `cresset serve` makes no project.
+        let has_project = || kind == Kind::Limited || data.join("credentials/demo.json").exists();
+        let projects = Projects(data.clone());
+        while TcpStream::connect((ADDRESS, 443)).is_err()
+            || !has_project()
+            || projects.run(&["list"]).is_err()
         {
             let ended = server.0.try_wait().is_ok_and(|status| status.is_some());
             if ended || begun.elapsed() > PATIENCE {
@@ -195,43 +337,38 @@ impl Drop for Server {
     }
 }
 
-/// What the clients are told.
-struct Clients {
-    data: PathBuf,
-    web_config: String,
-    other_web_config: String,
-}
+/// The projects of a running server, by its command line.
+struct Projects(PathBuf);
 
-impl Clients {
-    fn prepare(folder: &Path) -> Result<Self, String> {
-        let data = folder.join("data");
-        let project = |args: &[&str]| {
-            let mut command = Command::new(cresset()?);
-            let output = command.arg("project").arg("--data").arg(&data).args(args).output();
-            let output = output.map_err(|e| format!("cresset project: {e}"))?;
-            match output.status.success() {
-                true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-                false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-            }
-        };
-        project(&["create", "other"])?;
-        project(&["add-app", "other", "--platform", "web"])?;
-        let web_config = project(&["web-config", "demo"])?;
-        let other_web_config = project(&["web-config", "other"])?;
-        Ok(Self { data, web_config, other_web_config })
+impl Projects {
+    fn run(&self, args: &[&str]) -> Result<String, String> {
+        output(Command::new(cresset()?).arg("project").arg("--data").arg(&self.0).args(args))
     }
 
-    /// `cresset exec --` with a bound on how long what follows may take.
-    fn exec(&self) -> Command {
-        let mut command = Command::new(cresset().unwrap_or_else(|_| "cresset".into()));
+    /// Like the one that `cresset up` makes.
+    fn create(&self, id: &str) -> Result<(), String> {
+        self.run(&["create", id])?;
+        self.run(&["add-app", id, "--platform", "android", "--package", PACKAGE])?;
+        self.run(&["add-app", id, "--platform", "web"])?;
+        self.run(&["service-account", id, "--save"]).map(drop)
+    }
+
+    /// `cresset exec --` with what a suite is told, and a bound on how long it may take.
+    fn exec(&self, suite: &Suite) -> Result<Command, String> {
+        let mut command = Command::new(cresset()?);
         command
-            .args(["exec", "--data"])
-            .arg(&self.data)
+            .args(["exec", "--project", suite.project, "--data"])
+            .arg(&self.0)
             .args(["--", "timeout", "--kill-after=10", SUITE_SECONDS])
             .env("CONFORMANCE_NODE", setup::node())
-            .env("CONFORMANCE_WEB_CONFIG", &self.web_config)
-            .env("CONFORMANCE_OTHER_WEB_CONFIG", &self.other_web_config);
-        command
+            .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
+            .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
+            .env("CONFORMANCE_PROJECT_PER_MINUTE", PROJECT_PER_MINUTE.to_string())
+            .env("CONFORMANCE_FILLER", self.0.join("filler"));
+        if let Sdk::Node(name) = suite.sdk {
+            command.env("CONFORMANCE_ADMIN", name);
+        }
+        Ok(command)
     }
 }
 

