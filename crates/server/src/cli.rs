@@ -290,9 +290,9 @@ pub struct SendElsewhere {
     #[arg(long, group = "elsewhere")]
     pub google: bool,
     /// To the Cresset at this URL, such as https://push.example.com
-    #[arg(long, value_name = "URL", group = "elsewhere")]
+    #[arg(long, value_name = "URL", group = "elsewhere", requires = "credentials")]
     pub url: Option<String>,
-    /// A key file [default: what Google's libraries find]
+    /// A key file [default for Google: what its libraries find]
     #[arg(long, value_name = "FILE", requires = "elsewhere")]
     pub credentials: Option<PathBuf>,
     /// Certificates (PEM) that are trusted besides the system's
@@ -417,7 +417,7 @@ mod tests {
             "cresset send --topic news --data a=1 --data b= --data c=d=e --ttl 60s --priority high",
             "cresset send --message - --dry-run",
             "cresset send --fid F --google --credentials key.json",
-            "cresset send --fid F --url https://push.example.com --ca ca.pem --json",
+            "cresset send --fid F --url https://push.example.com --credentials key.json --ca ca.pem --json",
         ] {
             assert!(parses(good).is_ok(), "{good}");
         }
@@ -433,6 +433,7 @@ mod tests {
             "cresset send --token T --priority urgent",
             "cresset send --token T --google --url https://push.example.com",
             "cresset send --token T --credentials key.json",
+            "cresset send --token T --url https://push.example.com",
             "cresset send --token T --project ../x",
         ] {
             assert_eq!(parses(bad).err(), Some(2), "{bad}");

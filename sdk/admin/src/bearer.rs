@@ -29,6 +29,8 @@ pub(crate) struct Bearer {
     source: Source,
     /// Asked instead of the key file's own.
     token_url: Option<String>,
+    /// Whom JWTs of one's own are for, if it is one host; Google has several.
+    audience: Option<String>,
     kept: Mutex<Kept>,
     /// Whoever asks for a token holds it.
     asking: tokio::sync::Mutex<()>,
@@ -51,9 +53,9 @@ struct AccessToken {
 }
 
 impl Bearer {
-    pub(crate) fn new(source: Source, token_url: Option<String>) -> Self {
+    pub(crate) fn new(source: Source, token_url: Option<String>, audience: Option<String>) -> Self {
         let (kept, asking, asked) = (Mutex::default(), tokio::sync::Mutex::default(), AtomicU64::new(0));
-        Self { source, token_url, kept, asking, asked }
+        Self { source, token_url, audience, kept, asking, asked }
     }
 
     /// A token that is good now; `None` if nobody is to be named.
@@ -150,13 +152,19 @@ impl Bearer {
             let now = transport.surroundings.now();
             let answered = match &self.source {
                 Source::ServiceAccount(account) if account.is_self_signed => {
-                    return Ok(AccessToken::new(account.bearer(now)?, ServiceAccount::LIFE, now));
+                    return Ok(AccessToken::new(
+                        account.bearer(self.audience.as_deref(), now)?,
+                        ServiceAccount::LIFE,
+                        now,
+                    ));
                 }
                 Source::ServiceAccount(account) => {
-                    let form = account.grant(now)?;
-                    self.exchange(transport, &account.token_uri, form, deadline).await
+                    let url = self.token_url(&account.token_uri);
+                    exchange(transport, url, account.grant(url, now)?, deadline).await
                 }
-                Source::User(user) => self.exchange(transport, &user.token_uri, user.grant(), deadline).await,
+                Source::User(user) => {
+                    exchange(transport, self.token_url(&user.token_uri), user.grant(), deadline).await
+                }
                 Source::Metadata(server) => {
                     let url = server.token_url();
                     had(&url, transport, server.request(&url)?, deadline).await
@@ -171,19 +179,8 @@ impl Bearer {
         }
     }
 
-    async fn exchange(
-        &self,
-        transport: &Transport,
-        own_url: &str,
-        form: String,
-        deadline: Deadline,
-    ) -> Result<AccessToken, Error> {
-        let url = self.token_url.as_deref().unwrap_or(own_url);
-        let request = Request::post(url)
-            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .body(Full::new(Bytes::from(form)))
-            .map_err(|error| Error::setup(format!("{url} cannot be asked for tokens: {error}")))?;
-        had(url, transport, request, deadline).await
+    fn token_url<'a>(&'a self, own: &'a str) -> &'a str {
+        self.token_url.as_deref().unwrap_or(own)
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -203,6 +200,19 @@ impl MetadataServer {
         let request = Request::get(url).header("Metadata-Flavor", "Google").body(Full::default());
         request.map_err(|error| Error::setup(format!("{url} is no metadata server: {error}")))
     }
+}
+
+async fn exchange(
+    transport: &Transport,
+    url: &str,
+    form: String,
+    deadline: Deadline,
+) -> Result<AccessToken, Error> {
+    let request = Request::post(url)
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Full::new(Bytes::from(form)))
+        .map_err(|error| Error::setup(format!("{url} cannot be asked for tokens: {error}")))?;
+    had(url, transport, request, deadline).await
 }
 
 async fn had(

@@ -71,7 +71,8 @@ impl Builder {
     }
 
     /// A Cresset, such as `https://push.example.com` or `http://127.0.0.1:8080`, instead of Google:
-    /// for sends, for topics, and for access tokens of a key file.
+    /// for sends, for topics, and for access tokens of a key file. It sees what credentials show, so
+    /// they should be its own: not those of a user at Google.
     pub fn base_url(mut self, url: impl Into<String>) -> Self {
         self.base_url = Some(url.into());
         self
@@ -124,11 +125,12 @@ impl Builder {
         let credentials = self.credentials.ok_or_else(|| Error::setup(missing))?;
         let base = self.base_url.as_deref().map(checked_url).transpose()?;
         let token_url = self.token_url.or_else(|| base.as_ref().map(|base| format!("{base}/token")));
+        let audience = base.as_ref().map(|base| format!("{base}/"));
         let surroundings = self.surroundings.unwrap_or_else(|| Arc::new(Machine::new()));
         let inner = Inner {
             project: project(self.project.or(credentials.project), &credentials.source)?,
             quota_project: credentials.quota_project,
-            bearer: Bearer::new(credentials.source, token_url),
+            bearer: Bearer::new(credentials.source, token_url, audience),
             transport: Transport::new(transport::roots(&self.roots)?, self.attempt_timeout, surroundings)?,
             fcm: base.clone().unwrap_or_else(|| FCM.into()),
             iid: base.unwrap_or_else(|| IID.into()),

@@ -22,6 +22,8 @@ pub(crate) struct ServiceAccount {
     key_id: Option<String>,
     key: Arc<RsaKeyPair>,
     pub(crate) token_uri: String,
+    /// Whom assertions are for, if not the endpoint that they are shown to.
+    audience: Option<String>,
     pub(crate) is_self_signed: bool,
 }
 
@@ -38,6 +40,7 @@ impl ServiceAccount {
             key_id: text("private_key_id"),
             key: Arc::new(key(&required(file, "private_key")?)?),
             token_uri: text("token_uri").unwrap_or_else(|| TOKEN_URI.into()),
+            audience: text("audience"),
             is_self_signed: universe != "googleapis.com",
         })
     }
@@ -46,18 +49,23 @@ impl ServiceAccount {
         Self { is_self_signed: true, ..self.clone() }
     }
 
-    /// The form that is exchanged for an access token.
-    pub(crate) fn grant(&self, now: SystemTime) -> Result<String, Error> {
-        let assertion = self.jwt(now, &json!({ "aud": self.token_uri, "scope": SCOPES.join(" ") }))?;
+    /// The form that is exchanged for an access token at `url`. It is for that endpoint alone: one that
+    /// is not Google's could otherwise use it at Google's.
+    pub(crate) fn grant(&self, url: &str, now: SystemTime) -> Result<String, Error> {
+        let audience = self.audience.as_deref().unwrap_or(url);
+        let assertion = self.jwt(now, &json!({ "aud": audience, "scope": SCOPES.join(" ") }))?;
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer");
         Ok(form.append_pair("assertion", &assertion).finish())
     }
 
-    /// A bearer token that the account gives itself. It names scopes instead of an audience, and so
-    /// is good for sends and for topics.
-    pub(crate) fn bearer(&self, now: SystemTime) -> Result<String, Error> {
-        self.jwt(now, &json!({ "sub": self.email, "scope": SCOPES.join(" ") }))
+    /// A bearer token that the account gives itself: for one audience, or (for Google, where sends and
+    /// topics have hosts of their own) for scopes.
+    pub(crate) fn bearer(&self, audience: Option<&str>, now: SystemTime) -> Result<String, Error> {
+        match audience {
+            Some(audience) => self.jwt(now, &json!({ "sub": self.email, "aud": audience })),
+            None => self.jwt(now, &json!({ "sub": self.email, "scope": SCOPES.join(" ") })),
+        }
     }
 
     fn jwt(&self, now: SystemTime, more: &Value) -> Result<String, Error> {
@@ -96,4 +104,34 @@ fn key(pem: &str) -> Result<RsaKeyPair, Error> {
         _ => return Err(bad(&"not an RSA key")),
     };
     key.map_err(|error| bad(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn account() -> ServiceAccount {
+        let key =
+            rcgen::KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, rcgen::RsaKeySize::_2048).unwrap();
+        let file = json!({ "client_email": "svc@demo.test", "private_key": key.serialize_pem() });
+        ServiceAccount::read(&file).unwrap()
+    }
+
+    #[test]
+    fn a_jwt_of_ones_own_is_for_one_host_or_for_googles_scopes() {
+        let (account, now) = (account(), UNIX_EPOCH + Duration::from_secs(1_000));
+        let claims = |audience| {
+            let jwt = account.bearer(audience, now).unwrap();
+            let part = BASE64_URL_SAFE_NO_PAD.decode(jwt.split('.').nth(1).unwrap()).unwrap();
+            serde_json::from_slice::<Value>(&part).unwrap()
+        };
+        let mut expected =
+            json!({ "iss": "svc@demo.test", "sub": "svc@demo.test", "iat": 1_000, "exp": 4_600 });
+        assert_eq!(account.token_uri, TOKEN_URI);
+        expected["aud"] = json!("https://push.example.com/");
+        assert_eq!(claims(Some("https://push.example.com/")), expected);
+        expected.as_object_mut().unwrap().remove("aud");
+        expected["scope"] = json!(SCOPES.join(" "));
+        assert_eq!(claims(None), expected);
+    }
 }

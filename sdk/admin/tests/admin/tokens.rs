@@ -54,8 +54,8 @@ async fn a_service_account_shows_a_signed_assertion_and_sends_with_what_it_gets(
     let [header, claims] = [0, 1].map(|part| jwt_part(&form[1].1, part));
     assert_eq!(header, json!({ "alg": "RS256", "typ": "JWT", "kid": "key-1" }));
     assert_eq!(claims["iss"], "svc@demo.iam.gserviceaccount.com");
-    // The key file's, wherever the endpoint is.
-    assert_eq!(claims["aud"], "https://oauth2.googleapis.com/token");
+    // Not the key file's: this endpoint must not be able to use it there.
+    assert_eq!(claims["aud"], format!("{}/token", fake.url));
     assert!(claims["scope"].as_str().unwrap().contains("/auth/firebase.messaging"));
     assert_eq!(
         (claims["iat"].as_u64(), claims["exp"].as_u64()),
@@ -186,8 +186,8 @@ async fn a_self_signed_jwt_needs_no_token_endpoint() {
         let authorization = fake.seen()[0].header("authorization").to_owned();
         assert_eq!(fake.seen()[1].header("authorization"), authorization, "it is signed once");
         let claims = jwt_part(authorization.strip_prefix("Bearer ").unwrap(), 1);
-        assert_eq!((&claims["sub"], claims.get("aud")), (&claims["iss"], None));
-        assert!(claims["scope"].as_str().unwrap().contains("/auth/firebase.messaging"));
+        assert_eq!((&claims["sub"], claims.get("scope")), (&claims["iss"], None));
+        assert_eq!(claims["aud"], format!("{}/", fake.url));
     }
 }
 
