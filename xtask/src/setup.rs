@@ -4,16 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{is_root, quietly, root, succeeds};
+use crate::run::{is_root, output, quietly, root, succeeds};
 
 /// Debian packages, and a command that succeeds where what we want of each is there, whoever brought it.
-const PACKAGES: [(&str, &[&str]); 9] = [
+const PACKAGES: [(&str, &[&str]); 11] = [
     ("chromium", &["test", "-x", "/usr/bin/chromium"]),
+    ("default-jdk-headless", &["javac", "-version"]),
     ("e2fsprogs", &["test", "-x", "/sbin/mkfs.ext4"]),
     ("gcc", &["cc", "--version"]),
     ("iproute2", &["test", "-x", "/sbin/ip"]),
     ("libc6-dev", &["test", "-e", "/usr/include/stdio.h"]),
     ("libnss3-tools", &["test", "-x", "/usr/bin/certutil"]),
+    ("maven", &["mvn", "--version"]),
     ("npm", &["npm", "--version"]),
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
     ("util-linux", &["test", "-x", "/usr/bin/unshare"]),
@@ -36,6 +38,16 @@ pub(crate) fn python(environment: &str) -> PathBuf {
     root().join("conformance/python").join(environment).join("bin/python")
 }
 
+/// What Java's tests run with.
+pub(crate) fn java_libraries() -> PathBuf {
+    root().join("conformance/java/.libraries")
+}
+
+/// Go's tests as a program, which is not there where Go is too old or missing: Debian's cannot build it.
+pub(crate) fn go_tests() -> PathBuf {
+    root().join("conformance/go/.sender.test")
+}
+
 pub(crate) fn run() -> Result<(), String> {
     debian()?;
     rust()?;
@@ -51,7 +63,40 @@ pub(crate) fn run() -> Result<(), String> {
     PYTHON.iter().try_for_each(|(list, environment)| {
         let installed = python.join(environment).join(".installed");
         when_changed(&python.join(list), &installed, || install(&python, list, environment))
+    })?;
+    java()?;
+    go()
+}
+
+fn java() -> Result<(), String> {
+    let libraries = java_libraries();
+    let folder = root().join("conformance/java");
+    when_changed(&folder.join("pom.xml"), &libraries.join(".installed"), || {
+        let goal = "dependency:copy-dependencies";
+        let to = format!("-DoutputDirectory={}", libraries.display());
+        quietly(Command::new("mvn").args(["--quiet", "--batch-mode", goal, &to]).current_dir(&folder))
     })
+}
+
+/// Go itself knows what has changed since.
+fn go() -> Result<(), String> {
+    if !has_go() {
+        println!("Go 1.{GO_MINOR} or newer is not installed; firebase-admin for Go is not tested");
+        return Ok(());
+    }
+    let build = ["test", "-c", "-o", ".sender.test", "."];
+    quietly(Command::new("go").args(build).current_dir(root().join("conformance/go")))
+}
+
+/// As conformance/go/go.mod wants it.
+const GO_MINOR: u32 = 25;
+
+/// `go version go1.26.8 linux/amd64`
+fn has_go() -> bool {
+    let version = output(Command::new("go").arg("version")).unwrap_or_default();
+    let minor =
+        version.split(' ').nth(2).and_then(|go| go.strip_prefix("go1.")?.split('.').next()?.parse().ok());
+    minor.is_some_and(|minor: u32| minor >= GO_MINOR)
 }
 
 fn install(folder: &Path, list: &str, environment: &str) -> Result<(), String> {
