@@ -81,7 +81,10 @@ impl MessageType {
 
     /// The field of a key as a client wrote it: proto name or lowerCamel, nothing else.
     pub(super) fn find(&self, key: &str) -> Option<usize> {
-        self.fields.iter().position(|field| field.name == key || is_lower_camel_of(key, field.name))
+        // Both spellings begin alike, which sorts most fields out at once.
+        let first = key.as_bytes().first()?;
+        let is_it = |field: &Field| field.name == key || is_lower_camel_of(key, field.name);
+        self.fields.iter().position(|field| field.name.as_bytes().first() == Some(first) && is_it(field))
     }
 }
 
