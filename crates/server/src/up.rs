@@ -104,10 +104,12 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
         path if std::env::current_dir().is_ok_and(|here| here.join("cresset-data") == path) => String::new(),
         path => format!(" --data {}", quoted(&path.display().to_string())),
     };
+    let folder = data.replace("--data", "--folder");
     out.push_str(&format!(
         "\nNext:\n\
          \x20 {this} doctor{data}                     checks that programs can be led here\n\
          \x20 {this} exec{data} -- node app.mjs       your app with an unmodified Admin SDK, against this server\n\
+         \x20 {this} send{folder} --token TOKEN --title Hi    a message, without any SDK\n\
          \x20 {this} project{data} web-config {id}    what initializeApp() of the JS SDK takes\n",
     ));
     if let Some(token) = token {
