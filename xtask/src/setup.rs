@@ -74,7 +74,11 @@ fn java() -> Result<(), String> {
     when_changed(&folder.join("pom.xml"), &libraries.join(".installed"), || {
         let goal = "dependency:copy-dependencies";
         let to = format!("-DoutputDirectory={}", libraries.display());
-        quietly(Command::new("mvn").args(["--quiet", "--batch-mode", goal, &to]).current_dir(&folder))
+        quietly(
+            Command::new("mvn")
+                .args(["--quiet", "--batch-mode", "-Dstyle.color=never", goal, &to])
+                .current_dir(&folder),
+        )
     })
 }
 

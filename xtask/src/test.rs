@@ -84,7 +84,7 @@ fn crashes() -> Counts {
     ];
     if is_root() {
         plans.push(vec!["--rounds", "3", "--kind", "power"]);
-        plans.push(vec!["--rounds", "3", "--kind", "power", "--no-fsync"]);
+        plans.push(vec!["--rounds", "6", "--kind", "power", "--no-fsync"]);
     } else {
         println!("power loss needs root (loop devices): left out");
         counts.skipped += 2;
