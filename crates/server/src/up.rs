@@ -18,7 +18,7 @@ pub async fn up(args: &Up) -> Result<(), Failure> {
     telemetry::start(&config.log)?;
     let project: ProjectId =
         args.project.parse().map_err(|e| Failure::new(format!("--project `{}`: {e}", args.project)))?;
-    crate::files::allow_many(&config);
+    crate::files::allow_many();
     let server = Server::start(&config).await?;
     have_project(&server, &project).await?;
     let token = if args.hello { Some(crate::hello::run(&server, &project).await?) } else { None };
@@ -28,7 +28,7 @@ pub async fn up(args: &Up) -> Result<(), Failure> {
 
 pub async fn serve(config: Config) -> Result<(), Failure> {
     telemetry::start(&config.log)?;
-    crate::files::allow_many(&config);
+    crate::files::allow_as_configured(&config);
     let server = Server::start(&config).await?;
     let running = &server.running;
     tracing::info!(https = %running.https, http = %running.http, mcs = %running.mcs, data = %server.folder.path().display(), "Cresset serves");
