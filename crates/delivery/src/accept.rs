@@ -27,6 +27,7 @@ impl Dispatcher {
         self.meters.admit_request(sender, now)?;
         limits::check(&message)?;
         apns::check(&message)?;
+        // Who is in a set shows only when it is delivered.
         if validate_only && message.target.is_set() {
             return Ok(self.next_id(now));
         }
@@ -110,7 +111,7 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
     match &recipient.layout {
         Layout::Raw { .. } => {
             let restricted = message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());
-            match restricted {
+            match restricted.filter(|package| !package.is_empty()) {
                 Some(package) if package != recipient.category => Err(Rejection::field(
                     "message.android.restricted_package_name",
                     "The registration token does not belong to the package in restricted_package_name.",
@@ -158,9 +159,11 @@ fn priority_for(message: &Message, recipient: &Recipient) -> Priority {
     }
 }
 
+/// An empty text is none: proto3 does not tell them apart.
 fn collapse_key_for(message: &Message, recipient: &Recipient) -> Option<String> {
-    match recipient.layout {
-        Layout::Raw { .. } => message.android.as_ref()?.collapse_key.clone(),
-        _ => message.webpush.as_ref()?.header("Topic").map(str::to_owned),
-    }
+    let key = match recipient.layout {
+        Layout::Raw { .. } => message.android.as_ref()?.collapse_key.as_deref(),
+        _ => message.webpush.as_ref()?.header("Topic"),
+    };
+    key.filter(|key| !key.is_empty()).map(str::to_owned)
 }

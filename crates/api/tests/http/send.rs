@@ -145,7 +145,9 @@ async fn a_package_that_is_not_the_tokens_is_refused() {
         json!({ "message": { "token": token, "android": { "restricted_package_name": package } } })
             .to_string()
     };
-    assert_eq!(world.send("demo", &access, &restricted("com.example.app")).await.status, StatusCode::OK);
+    for own_or_none in ["com.example.app", ""] {
+        assert_eq!(world.send("demo", &access, &restricted(own_or_none)).await.status, StatusCode::OK);
+    }
     assert_eq!(
         world.send("demo", &access, &restricted("com.example.else")).await.refusal().2,
         "INVALID_ARGUMENT"

@@ -26,6 +26,17 @@ async fn collapsing_does_not_hide_what_comes_after_it() {
 }
 
 #[tokio::test]
+async fn an_empty_collapse_key_is_none() {
+    let world = World::new().await;
+    let phone = device(7);
+    let token = world.register(phone, 1).await;
+    let sent = [world.send(&token, Some("")).await, world.send(&token, Some("")).await];
+    let found = world.pending(phone, 64).await;
+    assert_eq!(ids(&found), sent);
+    assert!(found.iter().all(|delivery| delivery.collapse_key.is_none()));
+}
+
+#[tokio::test]
 async fn more_dead_rows_than_a_batch_may_have_do_not_lock_a_device_out() {
     let world = World::new().await;
     let phone = device(7);
