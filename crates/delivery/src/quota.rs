@@ -103,11 +103,21 @@ impl Meters {
     pub(crate) fn admit_delivery(&self, delivery: &Delivery, now: Timestamp) -> Result<(), Rejection> {
         let registration = delivery.recipient.registration;
         let device = mixed(registration.project.0, delivery.recipient.device.get());
+        self.admit_to(device, now, || match delivery.collapse_key {
+            Some(_) => self.admit_collapsible(registration, now),
+            None => Ok(()),
+        })
+    }
+
+    fn admit_to(
+        &self,
+        device: u64,
+        now: Timestamp,
+        also: impl FnOnce() -> Result<(), Rejection>,
+    ) -> Result<(), Rejection> {
         self.devices.with(device, now, |rates| {
             rates.room(&self.quotas, now)?;
-            if delivery.collapse_key.is_some() {
-                self.admit_collapsible(registration, now)?;
-            }
+            also()?;
             rates.minute.count(MINUTE, now);
             rates.hour.count(HOUR, now);
             Ok(())
@@ -274,7 +284,57 @@ fn mixed(a: u64, b: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Whatever is forgotten, and whenever the next one comes.
+        #[test]
+        fn who_is_refused_has_had_the_quota_and_may_come_back_when_told(
+            sends in prop::collection::vec((0..2_000_u64, 0..4_000_u64), 1..600),
+            remembered in prop_oneof![Just(1_usize), Just(1 << 12)],
+        ) {
+            let (minute, hour) = (3, 7);
+            let quotas = Quotas {
+                device_per_minute: Some(minute),
+                device_per_hour: Some(hour),
+                remembered,
+                ..Quotas::OFF
+            };
+            let meters = Meters::new(quotas);
+            let mut had: HashMap<u64, Vec<Timestamp>> = HashMap::new();
+            let mut now = START;
+            for (device, pause) in sends {
+                // Some are far more frequent than others.
+                let device = device * device / 40_000;
+                now = now + Duration::from_millis(pause);
+                let had = had.entry(device).or_default();
+                let within = |length: Duration| had.iter().filter(|had| now.since(**had) < length).count();
+                match meters.admit_to(mixed(1, device), now, || Ok(())) {
+                    Ok(()) => had.push(now),
+                    Err(Rejection::DeviceQuota { quota, retry_after }) => {
+                        let (limit, length) = match quota {
+                            DeviceQuota::PerMinute(limit) => (limit, MINUTE),
+                            DeviceQuota::PerHour(limit) => (limit, HOUR),
+                            other => return Err(TestCaseError::fail(format!("{other:?}"))),
+                        };
+                        prop_assert!(within(length) >= limit as usize);
+                        prop_assert!(!retry_after.is_zero() && retry_after <= length);
+                        let again = meters.admit_to(mixed(1, device), now + retry_after, || Ok(()));
+                        if quota == DeviceQuota::PerHour(hour) {
+                            prop_assert_eq!(again, Ok(()));
+                        }
+                        // The meters have seen the future: what follows is another run's.
+                        return Ok(());
+                    }
+                    Err(other) => return Err(TestCaseError::fail(format!("{other:?}"))),
+                }
+            }
+        }
+    }
 
     const START: Timestamp = Timestamp::from_secs(1_800_000_000);
 
