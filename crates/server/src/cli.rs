@@ -239,16 +239,16 @@ pub struct Send {
 #[group(required = true, multiple = false)]
 pub struct SendTarget {
     /// To a registration token
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub token: Option<String>,
     /// To a Firebase Installation ID
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub fid: Option<String>,
     /// To those who subscribed to a topic
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub topic: Option<String>,
     /// To those for whom it holds, such as "'dogs' in topics && 'cats' in topics"
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub condition: Option<String>,
     /// A whole message or request of HTTP v1 as JSON, sent as it is written; "-": standard input
     #[arg(long, value_name = "FILE")]
@@ -260,16 +260,16 @@ pub struct SendTarget {
 #[group(multiple = true, conflicts_with = "message")]
 pub struct SendContent {
     /// Title of the notification
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub title: Option<String>,
     /// Body of the notification
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     pub body: Option<String>,
     /// URL of the notification's picture
     #[arg(long, value_name = "URL")]
     pub image: Option<String>,
     /// An entry for the app; may be said several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = entry)]
+    #[arg(long, value_name = "KEY=VALUE", value_parser = entry, allow_hyphen_values = true)]
     pub data: Vec<(String, String)>,
     /// How urgent it is for Android
     #[arg(long, value_parser = ["normal", "high"])]
@@ -278,7 +278,7 @@ pub struct SendContent {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub ttl: Option<Duration>,
     /// It replaces a stored message for Android with the same key
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     pub collapse_key: Option<String>,
 }
 
@@ -438,6 +438,16 @@ mod tests {
         ] {
             assert_eq!(parses(bad).err(), Some(2), "{bad}");
         }
+    }
+
+    /// One token in 64 does, as base64url has a hyphen.
+    #[test]
+    fn what_is_sent_may_begin_with_a_hyphen() {
+        let typed = ["cresset", "send", "--token", "-yroy:APA91b", "--title", "-5 %", "--data", "-k=-v"];
+        let Command::Send(send) = Cli::try_parse_from(typed).unwrap().command else { panic!("not a send") };
+        assert_eq!(send.target.token.as_deref(), Some("-yroy:APA91b"));
+        assert_eq!(send.content.title.as_deref(), Some("-5 %"));
+        assert_eq!(send.content.data, [("-k".to_owned(), "-v".to_owned())]);
     }
 
     #[test]
