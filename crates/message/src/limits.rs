@@ -163,8 +163,8 @@ fn is_web_push_topic(topic: &str) -> bool {
     (1..=MAX_WEB_PUSH_TOPIC).contains(&topic.len()) && topic.bytes().all(plain)
 }
 
-/// Digits only (RFC 8030 §5.2), and few enough to be a number.
-fn is_seconds(text: &str) -> bool {
+/// Digits only (RFC 8030 §5.2), and few enough to be a number: a TTL of Web Push, an expiration of APNs.
+pub fn is_seconds(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 

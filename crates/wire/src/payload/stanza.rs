@@ -63,31 +63,33 @@ pub fn deleted_messages(id: MessageId, recipient: &Recipient, total: u32) -> Dat
         Layout::Raw { sender } | Layout::WebPush { sender, .. } | Layout::WebApp { sender, .. } => sender,
     };
     DataMessageStanza {
-        id: Some(format!("{:08X}", id.unique as u32)),
         from: from.clone(),
-        category: recipient.category.clone(),
         app_data: vec![
             AppData::new("message_type", "deleted_messages"),
             AppData::new("total_deleted", total.to_string()),
         ],
-        persistent_id: Some(id.to_string()),
-        ttl: Some(i32::try_from(limits::MAX_TTL.as_secs()).unwrap_or(i32::MAX)),
-        sent: Some((id.micros / 1_000) as i64),
-        ..DataMessageStanza::default()
+        ..addressed(id, recipient, limits::MAX_TTL)
     }
 }
 
 fn common(envelope: &Envelope<'_>) -> DataMessageStanza {
     DataMessageStanza {
-        // Google's has eight upper-case hex digits; nobody reads it.
-        id: Some(format!("{:08X}", envelope.id.unique as u32)),
-        category: envelope.recipient.category.clone(),
         token: envelope.collapse_key.map(str::to_owned),
-        persistent_id: Some(envelope.id.to_string()),
-        ttl: Some(i32::try_from(envelope.ttl.as_secs()).unwrap_or(i32::MAX)),
-        sent: Some((envelope.id.micros / 1_000) as i64),
         // Chromium then acknowledges at once (`protocol/mcs.md` §7); others do not look.
         immediate_ack: (envelope.priority == Priority::High).then_some(true),
+        ..addressed(envelope.id, envelope.recipient, envelope.ttl)
+    }
+}
+
+/// What every stanza for a recipient says.
+fn addressed(id: MessageId, recipient: &Recipient, ttl: Duration) -> DataMessageStanza {
+    DataMessageStanza {
+        // Google's has eight upper-case hex digits; nobody reads it.
+        id: Some(format!("{:08X}", id.unique as u32)),
+        category: recipient.category.clone(),
+        persistent_id: Some(id.to_string()),
+        ttl: Some(i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX)),
+        sent: Some((id.micros / 1_000) as i64),
         ..DataMessageStanza::default()
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use cresset_message::limits::is_seconds;
 use cresset_message::{Message, Rejection, Timestamp, last_wins};
 
 const PRIORITY: &str = "apns-priority";
@@ -140,11 +141,6 @@ pub(super) fn check_background(given: &Given, push_type: PushType) -> Result<(),
 
 fn wrong(text: &str) -> Result<(), Rejection> {
     Err(Rejection::field("message.apns.headers", text))
-}
-
-/// Digits only, and few enough to be a number.
-fn is_seconds(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u64>().is_ok()
 }
 
 /// 8-4-4-4-12 hex digits (§1.2); in upper case too, as some platforms print them.
