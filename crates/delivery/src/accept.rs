@@ -66,6 +66,7 @@ impl Dispatcher {
             ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
             message: message_record::encode(message),
             deleted: 0,
+            body: Vec::new(),
         };
         let mut batch = Batch::default();
         batch.put(

@@ -6,6 +6,7 @@ mod carrier;
 mod expire;
 mod ids;
 mod inbox;
+mod members;
 mod quota;
 mod stored;
 mod target;
@@ -31,6 +32,7 @@ pub struct Dispatcher {
     carrier: OnceLock<Arc<dyn Carrier>>,
     ids: Arc<ids::Ids>,
     meters: quota::Meters,
+    members: members::Members,
 }
 
 impl Dispatcher {
@@ -43,6 +45,7 @@ impl Dispatcher {
     ) -> Result<Self, StoreError> {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
         Ok(Self {
+            members: members::Members::new(store.clone()),
             store,
             tokens,
             random,

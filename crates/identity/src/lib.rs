@@ -14,8 +14,9 @@ mod project;
 mod register3;
 mod registrations;
 mod slots;
+mod watch;
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use cresset_message::Timestamp;
 use cresset_store::{Store, StoreError};
@@ -28,6 +29,7 @@ pub use oauth::{AccessToken, GrantRequest, OauthError};
 pub use project::{App, CredentialFile, NewApp, Project, ProjectError};
 pub use register3::{Register3, Register3Error, Unregistered};
 pub use registrations::{Connected, RegistrationRefusal, Subscription, WebRegistration};
+pub use watch::{Told, Watch};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -39,6 +41,7 @@ pub struct Identity {
     directory: RwLock<Arc<directory::Directory>>,
     verified_jwts: jwt::Verified,
     slots: slots::Slots,
+    watch: OnceLock<Arc<dyn Watch>>,
     /// Held while projects change, so that what is in memory is never older than the last change.
     changing: tokio::sync::Mutex<()>,
 }
@@ -73,8 +76,14 @@ impl Identity {
             directory: RwLock::new(Arc::new(directory)),
             verified_jwts: jwt::Verified::default(),
             slots: slots::Slots::default(),
+            watch: OnceLock::new(),
             changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// Joins who wants to know of registrations; once, at start.
+    pub fn set_watch(&self, watch: Arc<dyn Watch>) {
+        assert!(self.watch.set(watch).is_ok(), "the watch is set once");
     }
 
     fn random_bytes<const N: usize>(&self) -> [u8; N] {

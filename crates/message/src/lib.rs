@@ -9,9 +9,11 @@ pub mod limits;
 mod message;
 mod registration;
 mod rejection;
+mod slots;
 #[cfg(feature = "proptest")]
 pub mod strategy;
 mod time;
+mod topic;
 mod value;
 
 pub use condition::Condition;
@@ -22,5 +24,7 @@ pub use message::{
 };
 pub use registration::{Layout, Platform, Recipient, WebKeys};
 pub use rejection::{DeviceQuota, FieldViolation, Rejection};
+pub use slots::{SLOTS, SlotSet, Slots};
 pub use time::Timestamp;
+pub use topic::Topic;
 pub use value::{Struct, Value, last_wins};

@@ -17,10 +17,19 @@ pub enum Table {
     DeviceRegistrations,
     Inbox,
     Counters,
+    TopicMembers,
+    MemberTopics,
+    Topics,
+    Carried,
+    Groups,
+    GroupNames,
+    FanOuts,
+    Jobs,
+    Bodies,
 }
 
 impl Table {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::Projects,
         Self::Registrations,
         Self::Fids,
@@ -28,6 +37,15 @@ impl Table {
         Self::DeviceRegistrations,
         Self::Inbox,
         Self::Counters,
+        Self::TopicMembers,
+        Self::MemberTopics,
+        Self::Topics,
+        Self::Carried,
+        Self::Groups,
+        Self::GroupNames,
+        Self::FanOuts,
+        Self::Jobs,
+        Self::Bodies,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -39,6 +57,15 @@ impl Table {
             Self::DeviceRegistrations => "device_registrations",
             Self::Inbox => "inbox",
             Self::Counters => "counters",
+            Self::TopicMembers => "topic_members",
+            Self::MemberTopics => "member_topics",
+            Self::Topics => "topics",
+            Self::Carried => "carried",
+            Self::Groups => "groups",
+            Self::GroupNames => "group_names",
+            Self::FanOuts => "fanouts",
+            Self::Jobs => "jobs",
+            Self::Bodies => "bodies",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::keys::{self, Stored};
 use super::{Options, change::Change};
 use crate::{MAX_PARTITION, Page, Row, RowKey, StoreError, Table};
 
-/// Half of fjall's default: seven tables share the memory, and the journal that a start replays is
+/// Half of fjall's default: the tables share the memory, and the journal that a start replays is
 /// as long as what the memtables hold. Fixed when a table is created: fjall keeps its options.
 const MEMTABLE_BYTES: u64 = 32 << 20;
 

@@ -22,6 +22,9 @@ pub struct InboxRecord {
     /// Instead of a message: how many were dropped, which the app has not been told yet.
     #[prost(uint32, tag = "6")]
     pub deleted: u32,
+    /// Instead of a message: where it stands, once for all who receive it (`tables::bodies`).
+    #[prost(bytes = "vec", tag = "7")]
+    pub body: Vec<u8>,
 }
 
 pub fn key(device: DeviceId, id: MessageId) -> RowKey {

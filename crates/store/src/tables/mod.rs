@@ -1,10 +1,15 @@
 //! Typed tables on top of the seam: keys, and versioned records. A record is one byte of version
 //! and a protobuf body; numbers of fields are never used again.
 
+pub mod bodies;
+pub mod carried;
 pub mod counters;
 pub mod devices;
+pub mod fanouts;
 pub mod fids;
 pub mod inbox;
+pub mod jobs;
+pub mod members;
 pub mod message;
 pub mod projects;
 pub mod registrations;
