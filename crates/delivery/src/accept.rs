@@ -1,17 +1,18 @@
 //! Accept: the message becomes durable, then its sender is answered, then it is pushed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use cresset_message::{
-    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, Timestamp, limits,
+    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, RegistrationId, Rejection, Timestamp,
+    limits,
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
 use cresset_wire::payload::{apns, web_plaintext_fits};
 
-use crate::{Carrier, Content, Delivery, Dispatcher, Handoff, refusal};
+use crate::terms::Terms;
+use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
     /// Takes a message of a project that was authorised. `Ok` means that it is durable (or, with
@@ -28,8 +29,11 @@ impl Dispatcher {
         limits::check(&message)?;
         apns::check(&message)?;
         // Who is in a set shows only when it is delivered.
-        if validate_only && message.target.is_set() {
-            return Ok(self.next_id(now));
+        if message.target.is_set() {
+            return match validate_only {
+                true => Ok(self.next_id(now)),
+                false => self.send_to_set(sender, message, now).await,
+            };
         }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let message = Arc::new(message);
@@ -61,12 +65,11 @@ impl Dispatcher {
     ) -> Result<(), StoreError> {
         let record = InboxRecord {
             registration: Some(delivery.recipient.registration.into()),
-            collapse_key: delivery.collapse_key.clone(),
+            collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
             high_priority: delivery.priority == Priority::High,
             ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
             message: message_record::encode(message),
-            deleted: 0,
-            body: Vec::new(),
+            ..InboxRecord::default()
         };
         let mut batch = Batch::default();
         batch.put(
@@ -76,10 +79,22 @@ impl Dispatcher {
         );
         self.ids.mark(&mut batch, delivery.id);
         let (store, ids, carrier) = (self.store.clone(), self.ids.clone(), self.carrier.get().cloned());
+        let fanouts = self.fanouts.clone();
         let stored = tokio::spawn(async move {
             store.write(batch, now).await?;
             ids.marked(delivery.id);
-            push(carrier.as_ref(), delivery);
+            let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
+            if fanouts.has_older(project, bucket, delivery.id) {
+                // The sender need not wait for them.
+                tokio::spawn(async move {
+                    if let Err(e) = fanouts.let_older_pass(project, bucket, delivery.id, now).await {
+                        tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
+                    }
+                    push(carrier.as_ref(), delivery);
+                });
+            } else {
+                push(carrier.as_ref(), delivery);
+            }
             Ok(())
         });
         stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
@@ -88,21 +103,13 @@ impl Dispatcher {
 
 /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
 fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: Arc<Delivery>) {
-    let handoff = carrier.map_or(Handoff::Offline, |carrier| carrier.push(delivery));
+    let handoff = carrier.map_or(Handoff::Offline, |carrier| carrier.push(&delivery));
     tracing::trace!(?handoff, "pushed");
 }
 
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {
-    let ttl = ttl_for(&message, &recipient);
-    Delivery {
-        id,
-        priority: priority_for(&message, &recipient),
-        collapse_key: collapse_key_for(&message, &recipient),
-        ttl,
-        expires: Timestamp::from_micros(id.micros) + ttl,
-        recipient,
-        content: Content::Message(message),
-    }
+    let terms = Terms::for_layout(&message, &recipient.layout, Timestamp::from_micros(id.micros));
+    Delivery::new(id, message, recipient, terms)
 }
 
 /// Rules that need to know who receives.
@@ -136,35 +143,4 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
         }
         Layout::WebPush { .. } => Ok(()),
     }
-}
-
-/// `android.ttl`, or the `TTL` header toward the web (`protocol/http-v1.md` §2.2, §2.5).
-fn ttl_for(message: &Message, recipient: &Recipient) -> Duration {
-    let asked = match recipient.layout {
-        Layout::Raw { .. } => message.android.as_ref().and_then(|a| a.ttl),
-        _ => {
-            let header = message.webpush.as_ref().and_then(|w| w.header("TTL"));
-            header.and_then(|text| text.parse().ok()).map(Duration::from_secs)
-        }
-    };
-    asked.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL)
-}
-
-fn priority_for(message: &Message, recipient: &Recipient) -> Priority {
-    match recipient.layout {
-        Layout::Raw { .. } => message.android_priority(),
-        _ => match message.webpush.as_ref().and_then(|w| w.header("Urgency")) {
-            Some(urgency) if urgency.eq_ignore_ascii_case("high") => Priority::High,
-            _ => Priority::Normal,
-        },
-    }
-}
-
-/// An empty text is none: proto3 does not tell them apart.
-fn collapse_key_for(message: &Message, recipient: &Recipient) -> Option<String> {
-    let key = match recipient.layout {
-        Layout::Raw { .. } => message.android.as_ref()?.collapse_key.as_deref(),
-        _ => message.webpush.as_ref()?.header("Topic"),
-    };
-    key.filter(|key| !key.is_empty()).map(str::to_owned)
 }

@@ -18,14 +18,14 @@ pub enum Content {
 }
 
 /// One message for one registration.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Delivery {
     /// Also the persistent id: the same delivery always carries the same one.
     pub id: MessageId,
     pub recipient: Arc<Recipient>,
     pub content: Content,
     pub priority: Priority,
-    pub collapse_key: Option<String>,
+    pub collapse_key: Option<Arc<str>>,
     /// As the sender gave it; `expires` is what counts. Zero: now or never, not stored.
     pub ttl: Duration,
     pub expires: Timestamp,
@@ -52,5 +52,5 @@ pub enum Handoff {
 
 /// Takes one delivery to one destination.
 pub trait Carrier: Send + Sync + 'static {
-    fn push(&self, delivery: Arc<Delivery>) -> Handoff;
+    fn push(&self, delivery: &Delivery) -> Handoff;
 }

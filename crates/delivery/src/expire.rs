@@ -7,9 +7,14 @@ use cresset_store::{Store, StoreError, Table};
 /// Rows looked at in one step: a few milliseconds of one core.
 const STEP: usize = 2_000;
 
+/// Tables whose rows expire.
+const TABLES: [Table; 4] = [Table::Inbox, Table::FanOuts, Table::Bodies, Table::Jobs];
+
 /// Walks the tables whose rows expire, a bounded step at a time; safe to stop anywhere.
 pub struct Sweeper {
     store: Store,
+    /// Index of the table where the walk is.
+    table: usize,
     from: Bytes,
 }
 
@@ -24,11 +29,11 @@ pub enum Step {
 
 impl Sweeper {
     pub fn new(store: Store) -> Self {
-        Self { store, from: Bytes::new() }
+        Self { store, table: 0, from: Bytes::new() }
     }
 
     pub async fn step(&mut self, now: Timestamp) -> Result<Step, StoreError> {
-        let swept = self.store.sweep(Table::Inbox, &self.from, STEP, now).await?;
+        let swept = self.store.sweep(TABLES[self.table], &self.from, STEP, now).await?;
         let dropped = swept.dropped;
         match swept.next {
             Some(next) => {
@@ -37,7 +42,8 @@ impl Sweeper {
             }
             None => {
                 self.from = Bytes::new();
-                Ok(Step::Idle { dropped })
+                self.table = (self.table + 1) % TABLES.len();
+                if self.table == 0 { Ok(Step::Idle { dropped }) } else { Ok(Step::Busy { dropped }) }
             }
         }
     }

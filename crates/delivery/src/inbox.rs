@@ -9,6 +9,8 @@ use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
 use cresset_store::{Batch, Row, StoreError, Table};
 
+use crate::ack::strike;
+use crate::presence::Carried;
 use crate::{Content, Delivery, Dispatcher};
 
 /// Rows read from the store at a time: of the largest messages some 600 KB.
@@ -18,10 +20,10 @@ pub(crate) const PAGE: usize = 128;
 pub(crate) const DELETED_TOGETHER: usize = 1_000;
 
 impl Dispatcher {
-    /// What waits for a device, in order: its inbox after expiry and collapsing, without what the
-    /// caller already has in flight. Fewer than `limit` means that there is no more. Rows that
-    /// nobody will ever want (replaced by a newer one of their collapse key, or of a registration
-    /// that is no more) are deleted.
+    /// What waits for a device, in order: its inbox and the sets of its registrations, after expiry
+    /// and collapsing, without what the caller already has in flight. Fewer than `limit` means that
+    /// there is no more. What nobody will ever want (replaced by a newer one of its collapse key, or
+    /// of a registration that is no more) is dropped.
     pub async fn pending(
         &self,
         device: DeviceId,
@@ -29,6 +31,8 @@ impl Dispatcher {
         skip: &(dyn Fn(MessageId) -> bool + Sync),
         now: Timestamp,
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
+        let carried = self.carried(device, now).await?;
+        let mut sets = in_sets(&carried, skip, now).into_iter().peekable();
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
@@ -38,6 +42,10 @@ impl Dispatcher {
             let mut dead = Vec::new();
             for row in page.rows {
                 let id = inbox::id_of(&row.sort)?;
+                // What is older comes first, from wherever it comes.
+                while let Some(delivery) = sets.next_if(|delivery| delivery.id < id) {
+                    found.push(delivery);
+                }
                 if skip(id) {
                     continue;
                 }
@@ -52,11 +60,15 @@ impl Dispatcher {
                     Err(e) => return Err(e),
                 }
             }
-            dead.extend(collapse(&mut found));
+            from = page.next.map(|next| next.to_vec());
+            if from.is_none() {
+                found.extend(sets.by_ref());
+            }
+            let replaced = collapse(&mut found);
+            dead.extend(replaced.into_iter().filter(|id| !strike(&carried, *id)));
             if let Err(e) = self.remove(device, &dead, now).await {
                 tracing::debug!(%device, "rows that nobody wants stay for now: {e}");
             }
-            from = page.next.map(|next| next.to_vec());
         }
         found.truncate(limit);
         Ok(found)
@@ -91,16 +103,21 @@ impl Dispatcher {
             }
         };
         let Some(recipient) = recipient else { return Ok(None) };
-        let content = match record.deleted {
-            0 => Content::Message(Arc::new(message_record::decode(&record.message)?)),
-            total => Content::Deleted { total },
+        let content = match (record.deleted, record.body.as_slice()) {
+            (0, []) => Content::Message(Arc::new(message_record::decode(&record.message)?)),
+            // It has the same life as its rows.
+            (0, body) => match self.fanouts.buckets.message(inbox::id_of(body)?, now).await? {
+                Some(fanout) => Content::Message(fanout.message.clone()),
+                None => return Ok(None),
+            },
+            (total, _) => Content::Deleted { total },
         };
         Ok(Some(Delivery {
             id,
             recipient,
             content,
             priority: if record.high_priority { Priority::High } else { Priority::Normal },
-            collapse_key: record.collapse_key,
+            collapse_key: record.collapse_key.map(Into::into),
             ttl: Duration::from_secs(record.ttl_seconds.into()),
             expires: row.expires.unwrap_or(Timestamp::from_micros(u64::MAX)),
         }))
@@ -119,6 +136,29 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// What waits in sets, in order.
+fn in_sets(
+    carried: &[Carried],
+    skip: &(dyn Fn(MessageId) -> bool + Sync),
+    now: Timestamp,
+) -> Vec<Arc<Delivery>> {
+    let mut found = Vec::new();
+    for carried in carried {
+        let recipient = &carried.recipient;
+        for waiting in carried.bucket.waiting_for(carried.id().slot, now) {
+            let terms = waiting.fanout.terms(&recipient.layout);
+            if terms.ttl.is_zero() || terms.expires <= now || !waiting.fanout.is_for(recipient) {
+                // Now was then.
+                carried.bucket.strike(carried.id().slot, waiting.id);
+            } else if !skip(waiting.id) {
+                found.push(Arc::new(waiting.fanout.delivery_to(recipient)));
+            }
+        }
+    }
+    found.sort_by_key(|delivery| delivery.id);
+    found
 }
 
 /// Keeps, of each registration and collapse key, the newest; gives the ids of the others.

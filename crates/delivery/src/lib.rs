@@ -1,15 +1,28 @@
 //! The journey of a message, one file per stage. The module list is the story.
 
 mod accept;
-mod ack;
-mod carrier;
-mod expire;
-mod ids;
-mod inbox;
-mod members;
-mod quota;
-mod stored;
+mod terms;
+
 mod target;
+
+mod fanout;
+mod matching;
+mod members;
+
+mod buckets;
+mod inbox;
+mod stored;
+
+mod arrival;
+mod carrier;
+mod presence;
+
+mod ack;
+mod age;
+mod expire;
+
+mod ids;
+mod quota;
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,10 +32,28 @@ use cresset_wire::token::TokenKey;
 
 pub use carrier::{Carrier, Content, Delivery, Handoff};
 pub use expire::{Step, Sweeper};
+pub use fanout::Preview;
 pub use quota::{Bucket, Quotas};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// What fan-outs may occupy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Fan-outs of one bucket that wait as sets; older ones wait in the inboxes of their devices. Each
+    /// costs a login 50 to 100 ns.
+    pub live_fanouts: usize,
+    /// Bytes of all of them, about; beyond it buckets without a connection leave memory, then the
+    /// oldest sets of the others go into inboxes.
+    pub live_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { live_fanouts: 10_000, live_bytes: 256 << 20 }
+    }
+}
 
 /// Takes messages in and sees them to their end.
 pub struct Dispatcher {
@@ -32,7 +63,10 @@ pub struct Dispatcher {
     carrier: OnceLock<Arc<dyn Carrier>>,
     ids: Arc<ids::Ids>,
     meters: quota::Meters,
-    members: members::Members,
+    members: Arc<members::Members>,
+    fanouts: Arc<fanout::FanOuts>,
+    presence: presence::Presence,
+    limits: Limits,
 }
 
 impl Dispatcher {
@@ -44,8 +78,14 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
+        let members = Arc::new(members::Members::new(store.clone()));
+        let fanouts = Arc::new(fanout::FanOuts::new(store.clone(), ids.clone(), members.clone()));
+        fanouts.resume(now).await?;
         Ok(Self {
-            members: members::Members::new(store.clone()),
+            members,
+            fanouts,
+            presence: presence::Presence::new(),
+            limits: Limits::default(),
             store,
             tokens,
             random,
@@ -59,6 +99,12 @@ impl Dispatcher {
     #[must_use]
     pub fn with_quotas(self, quotas: Quotas) -> Self {
         Self { meters: quota::Meters::new(quotas), ..self }
+    }
+
+    /// With bounds of its own.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 
     /// Joins the carrier that takes deliveries to connected devices; once, at start.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use cresset_message::{ProjectNumber, SlotSet, Timestamp};
+use cresset_message::{Platform, ProjectNumber, RegistrationId, SLOTS, SlotSet, Timestamp};
+use cresset_store::tables::counters;
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::{Store, StoreError, Table};
 
@@ -39,5 +40,36 @@ impl Members {
         }
         set.shrink();
         Ok(Arc::new(set))
+    }
+
+    /// All registrations of a project in one bucket.
+    pub(crate) async fn everyone(
+        &self,
+        project: ProjectNumber,
+        bucket: u32,
+        now: Timestamp,
+    ) -> Result<Arc<SlotSet>, StoreError> {
+        let android = self.of(project, bucket, TopicKey::of_platform(Platform::Android), now).await?;
+        let ios = self.of(project, bucket, TopicKey::of_platform(Platform::Ios), now).await?;
+        let web = self.of(project, bucket, TopicKey::of_platform(Platform::Web), now).await?;
+        Ok(Arc::new(android.or(&ios).or(&web)))
+    }
+
+    /// How many buckets a project has registrations in.
+    pub(crate) async fn buckets(&self, project: ProjectNumber, now: Timestamp) -> Result<u32, StoreError> {
+        let row = self.store.get(&counters::next_registration(project), now).await?;
+        let next = row.map_or(Ok(0), |row| counters::from_bytes(&row.value))?;
+        Ok(u32::try_from(next.div_ceil(SLOTS as u64)).unwrap_or(u32::MAX))
+    }
+
+    /// There is a registration that may have been unknown.
+    #[expect(clippy::unused_async, reason = "a cache will have to be told")]
+    pub(crate) async fn registered(&self, _: RegistrationId, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    #[expect(clippy::unused_async, reason = "a cache will have to be told")]
+    pub(crate) async fn ended(&self, _: RegistrationId, _: Timestamp) -> Result<(), StoreError> {
+        Ok(())
     }
 }

@@ -8,7 +8,9 @@ use cresset_store::tables::devices;
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::{Batch, StoreError, Table};
 
+use crate::buckets::{Bucket, Waiting as Set};
 use crate::inbox::{DELETED_TOGETHER, PAGE};
+use crate::presence::Carried;
 use crate::{Dispatcher, Quotas};
 
 impl Dispatcher {
@@ -19,13 +21,15 @@ impl Dispatcher {
         if quotas.stored.is_none() && quotas.collapse_keys.is_none() {
             return Ok(());
         }
-        for (registration, waiting) in self.waiting(device, now).await? {
+        let carried = self.carried(device, now).await?;
+        for (registration, waiting) in self.waiting(device, &carried, now).await? {
             let verdict = waiting.judged(&quotas);
             if verdict.dropped.is_empty() || !self.has_such_limits(registration, now).await? {
                 continue;
             }
             tracing::debug!(%device, dropped = verdict.dropped.len(), "messages waited beyond a limit");
-            self.carry_out(device, registration, verdict, now).await?;
+            let bucket = carried.iter().find(|carried| carried.id() == registration).map(|c| &*c.bucket);
+            self.carry_out(device, registration, bucket, verdict, now).await?;
         }
         Ok(())
     }
@@ -33,6 +37,7 @@ impl Dispatcher {
     async fn waiting(
         &self,
         device: DeviceId,
+        carried: &[Carried],
         now: Timestamp,
     ) -> Result<BTreeMap<RegistrationId, Waiting>, StoreError> {
         let partition = devices::partition(device);
@@ -45,10 +50,21 @@ impl Dispatcher {
                 // Whoever reads the inbox says what is wrong with a row that cannot be read.
                 let Ok(record) = InboxRecord::from_bytes(&row.value) else { continue };
                 let Some(registration) = record.registration else { continue };
-                found.entry(registration.into()).or_default().add(id, record);
+                found.entry(registration.into()).or_default().add(id, record.deleted, record.collapse_key);
             }
             from = page.next.map(|next| next.to_vec());
         }
+        for carried in carried {
+            for Set { id, fanout } in carried.bucket.waiting_for(carried.id().slot, now) {
+                let terms = fanout.terms(&carried.recipient.layout);
+                if terms.expires <= now || !fanout.is_for(&carried.recipient) {
+                    continue;
+                }
+                let key = terms.collapse_key.as_deref().map(str::to_owned);
+                found.entry(carried.id()).or_default().add(id, 0, key);
+            }
+        }
+        found.values_mut().for_each(Waiting::sort);
         Ok(found)
     }
 
@@ -63,6 +79,7 @@ impl Dispatcher {
         &self,
         device: DeviceId,
         registration: RegistrationId,
+        bucket: Option<&Bucket>,
         verdict: Verdict,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -78,11 +95,22 @@ impl Dispatcher {
             batch.put(inbox::key(device, id), record.to_bytes(), Some(now + limits::MAX_TTL));
             self.ids.mark(&mut batch, id);
         }
-        for ids in verdict.dropped.chunks(DELETED_TOGETHER) {
-            ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+        let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
+        let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(in_set);
+        let mut rows = rows.chunks(DELETED_TOGETHER);
+        loop {
+            let ids = rows.next();
+            ids.into_iter().flatten().for_each(|id| batch.delete(inbox::key(device, *id)));
+            if batch.ops.is_empty() {
+                break;
+            }
             self.store.write(std::mem::take(&mut batch), now).await?;
         }
-        Ok(())
+        let Some(bucket) = bucket.filter(|_| !sets.is_empty()) else { return Ok(()) };
+        sets.iter().for_each(|id| {
+            bucket.strike(registration.slot, *id);
+        });
+        self.save(bucket, now).await
     }
 }
 
@@ -104,11 +132,17 @@ struct Verdict {
 }
 
 impl Waiting {
-    fn add(&mut self, id: MessageId, record: InboxRecord) {
-        if record.deleted > 0 {
+    /// Oldest first, from wherever they came.
+    fn sort(&mut self) {
+        self.plain.sort_unstable();
+        self.collapsible.sort_unstable_by_key(|(_, id)| *id);
+    }
+
+    fn add(&mut self, id: MessageId, deleted: u32, collapse_key: Option<String>) {
+        if deleted > 0 {
             self.notices.push(id);
-            self.deleted = self.deleted.saturating_add(record.deleted);
-        } else if let Some(key) = record.collapse_key {
+            self.deleted = self.deleted.saturating_add(deleted);
+        } else if let Some(key) = collapse_key {
             self.collapsible.push((key, id));
         } else {
             self.plain.push(id);

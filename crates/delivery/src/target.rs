@@ -32,8 +32,8 @@ impl Dispatcher {
                 let fid: Fid = text.parse().map_err(|_| Rejection::Unregistered)?;
                 self.registration_of_fid(&fid, now).await?
             }
-            Target::Topic(_) => return Err(Rejection::Unsupported("Sending to a topic")),
-            Target::Condition(_) => return Err(Rejection::Unsupported("Sending to a condition")),
+            // Sets have been branched off before.
+            Target::Topic(_) | Target::Condition(_) => return Err(Rejection::Internal),
         };
         if id.project != sender {
             return Err(Rejection::SenderIdMismatch);

@@ -62,7 +62,7 @@ fn push_to_all(listener: &Listener, count: usize) -> Outcome<()> {
     let message = Arc::new(message());
     let (begun, before) = (Instant::now(), cpu()?);
     for n in 0..count as u64 {
-        listener.push(Arc::new(delivery(n, message.clone())));
+        listener.push(&delivery(n, message.clone()));
     }
     let elapsed = begun.elapsed();
     println!("CPU per push of 500 B  {:.2} us", (cpu()? - before).as_secs_f64() * 1e6 / count as f64);
@@ -93,9 +93,11 @@ impl Inbox for Nobody {
         Box::pin(async { Ok(()) })
     }
 
-    fn settle(&self, _: DeviceId, _: Timestamp) -> Answer<'_, ()> {
+    fn arrived(&self, _: DeviceId, _: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
+
+    fn left(&self, _: DeviceId, _: &Arc<dyn Carrier>) {}
 }
 
 async fn serve() -> Outcome<(Listener, u16, String)> {

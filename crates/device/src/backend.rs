@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cresset_delivery::{Delivery, Dispatcher};
+use cresset_delivery::{Carrier, Delivery, Dispatcher};
 use cresset_identity::Identity;
 use cresset_message::{DeviceId, MessageId, Timestamp};
 
@@ -32,8 +32,11 @@ pub trait Inbox: Send + Sync + 'static {
 
     fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()>;
 
-    /// A device has logged in, and will read its inbox next.
-    fn settle(&self, device: DeviceId, now: Timestamp) -> Answer<'_, ()>;
+    /// A device has logged in by `line`, and will read its inbox next.
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()>;
+
+    /// That line is gone.
+    fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>);
 }
 
 impl Logins for Identity {
@@ -57,7 +60,14 @@ impl Inbox for Dispatcher {
         Box::pin(async move { Ok(self.acknowledge(device, ids, now).await?) })
     }
 
-    fn settle(&self, device: DeviceId, now: Timestamp) -> Answer<'_, ()> {
-        Box::pin(async move { Ok(self.settle(device, now).await?) })
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()> {
+        Box::pin(async move {
+            self.arrived(device, line, now).await?;
+            Ok(self.settle(device, now).await?)
+        })
+    }
+
+    fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>) {
+        self.left(device, line);
     }
 }

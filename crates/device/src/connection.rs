@@ -8,7 +8,7 @@ mod link;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use cresset_delivery::{Delivery, Handoff};
+use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, MessageId, Timestamp};
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// Writes a delivery, now or when its turn comes.
-    pub(crate) fn push(&self, delivery: Arc<Delivery>, context: &Context) -> Handoff {
+    pub(crate) fn push(&self, delivery: &Delivery, context: &Context) -> Handoff {
         let mut link = self.link();
         let handoff = link.push(delivery, &self.socket, context);
         if link.needs_its_task() {
@@ -63,12 +63,12 @@ impl Connection {
     /// logged in yet, and is given back when this one has.
     pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, permit: OwnedSemaphorePermit) {
         let mut permit = Some(permit);
-        let mut open = Open { connection: &self, context: &context, reason: Reason::Unreadable };
+        let mut open = Open { connection: &self, context: &context, reason: Reason::Unreadable, line: None };
         open.reason = loop {
             let step = self.link().next_step();
             match step {
                 Step::Authenticate { device, security_token } => {
-                    self.authenticate(device, security_token, &context).await;
+                    open.line = self.authenticate(device, security_token, &context).await;
                     permit = None;
                 }
                 Step::Acknowledge(ids) => self.acknowledge(ids, &context).await,
@@ -87,26 +87,40 @@ impl Connection {
         }
     }
 
-    async fn authenticate(self: &Arc<Self>, device: DeviceId, security_token: u64, context: &Context) {
+    /// Gives the line by which a device that is known is reached.
+    async fn authenticate(
+        self: &Arc<Self>,
+        device: DeviceId,
+        security_token: u64,
+        context: &Arc<Context>,
+    ) -> Option<(DeviceId, Arc<dyn Carrier>)> {
         let now = (context.clock)();
-        match context.logins.authenticate(device, security_token, now).await {
-            Ok(known) => {
-                if known && let Err(error) = context.inbox.settle(device, now).await {
-                    // Then it is given more than it should, which is no loss.
-                    tracing::warn!(%device, "an inbox could not be settled: {error}");
-                }
-                self.link().authenticated(known, &self.socket, (context.clock)());
-                if known && self.device.set(device).is_ok() {
-                    // From here on deliveries are pushed; what came before is in the inbox, which
-                    // is read next. Neither misses anything, and what both see is told by its id.
-                    context.logged_in(device, self);
-                }
-            }
+        let known = match context.logins.authenticate(device, security_token, now).await {
+            Ok(known) => known,
             Err(error) => {
                 tracing::warn!(%device, "a login could not be checked: {error}");
                 self.link().close(Reason::Unavailable, &self.socket, now);
+                return None;
+            }
+        };
+        if !known {
+            self.link().authenticated(false, &self.socket, (context.clock)());
+            return None;
+        }
+        let line: Arc<dyn Carrier> = Arc::new(Line { connection: self.clone(), context: context.clone() });
+        if let Err(error) = context.inbox.arrived(device, line.clone(), now).await {
+            tracing::warn!(%device, "what waits for a device could not be looked at: {error}");
+            self.link().close(Reason::Unavailable, &self.socket, now);
+        } else {
+            self.link().authenticated(true, &self.socket, (context.clock)());
+            if self.device.set(device).is_ok() {
+                // From here on deliveries are pushed; what came before is in the inbox, which
+                // is read next. Neither misses anything, and what both see is told by its id.
+                context.logged_in(device, self);
             }
         }
+        // It may have been made known even if not all went well.
+        Some((device, line))
     }
 
     async fn acknowledge(&self, ids: Vec<MessageId>, context: &Context) {
@@ -167,16 +181,32 @@ impl Connection {
     }
 }
 
+/// A connection as fan-outs know it.
+struct Line {
+    connection: Arc<Connection>,
+    context: Arc<Context>,
+}
+
+impl Carrier for Line {
+    fn push(&self, delivery: &Delivery) -> Handoff {
+        self.connection.push(delivery, &self.context)
+    }
+}
+
 /// Says when a connection has ended, however it ended: a panic of a library must not leave a dead
 /// connection among the living.
 struct Open<'a> {
     connection: &'a Arc<Connection>,
     context: &'a Context,
     reason: Reason,
+    line: Option<(DeviceId, Arc<dyn Carrier>)>,
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
+        if let Some((device, line)) = &self.line {
+            self.context.inbox.left(*device, line);
+        }
         self.context.ended(self.connection, self.connection.device.get().copied(), self.reason);
     }
 }

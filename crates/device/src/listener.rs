@@ -152,7 +152,7 @@ impl Listener {
 }
 
 impl Carrier for Listener {
-    fn push(&self, delivery: Arc<Delivery>) -> Handoff {
+    fn push(&self, delivery: &Delivery) -> Handoff {
         match self.context.devices.get(delivery.recipient.device) {
             Some(connection) => connection.push(delivery, &self.context),
             None => Handoff::Offline,

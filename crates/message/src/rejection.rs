@@ -57,12 +57,16 @@ pub enum Rejection {
     /// Well formed, but not (or no longer) registered.
     Unregistered,
     SenderIdMismatch,
-    /// What the target would need is not served yet; says what.
-    Unsupported(&'static str),
 
     // --- limits ---
     DeviceQuota {
         quota: DeviceQuota,
+        retry_after: Duration,
+    },
+    /// Fan-outs of a project at a time.
+    FanOutQuota {
+        project: ProjectNumber,
+        limit: u32,
         retry_after: Duration,
     },
     /// Sends of a project in a minute.
@@ -121,9 +125,11 @@ impl Rejection {
                 "The app instance is not, or no longer, registered. Remove the token, and do not try again."
             }
             Self::SenderIdMismatch => "The token is of an app of another project.",
-            Self::Unsupported(_) => "Cresset does not serve this yet.",
             Self::DeviceQuota { .. } => {
                 "Too many messages to one device. Wait as long as `Retry-After` says."
+            }
+            Self::FanOutQuota { .. } => {
+                "Too many messages of the project to topics and conditions are still being spread. Try again, with back-off."
             }
             Self::ProjectQuota { .. } => "Too many sends of the project. Wait as long as `Retry-After` says.",
             Self::Unavailable { .. } => {
@@ -160,8 +166,8 @@ impl Rejection {
             Self::field("message.android.ttl", "TTL must be between 0 and 2419200 seconds."),
             Self::Unregistered,
             Self::SenderIdMismatch,
-            Self::Unsupported("Sending to a topic"),
             Self::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after },
+            Self::FanOutQuota { project: ProjectNumber(123_456_789_012), limit: 1_000, retry_after },
             Self::ProjectQuota { project: ProjectNumber(123_456_789_012), limit: 600_000, retry_after },
             Self::Unavailable { retry_after: Duration::from_secs(5) },
             Self::Internal,

@@ -65,6 +65,9 @@ pub struct Limits {
     pub device_connections: usize,
     pub waiting_writes: usize,
     pub store_cache_mb: u64,
+    pub live_fanouts: usize,
+    pub fanout_memory_mb: usize,
+    pub topic_memory_mb: usize,
 }
 
 /// A profile, and the numbers that differ from it.
@@ -161,6 +164,9 @@ impl Default for Limits {
             device_connections: 1_000_000,
             waiting_writes: 4_096,
             store_cache_mb: 256,
+            live_fanouts: 10_000,
+            fanout_memory_mb: 256,
+            topic_memory_mb: 64,
         }
     }
 }
@@ -203,6 +209,9 @@ impl Config {
         within("device_connections", self.limits.device_connections as u64, 100_000_000)?;
         within("waiting_writes", self.limits.waiting_writes as u64, 1_000_000)?;
         within("store_cache_mb", self.limits.store_cache_mb, 1 << 20)?;
+        within("live_fanouts", self.limits.live_fanouts as u64, 1_000_000)?;
+        within("fanout_memory_mb", self.limits.fanout_memory_mb as u64, 1 << 20)?;
+        within("topic_memory_mb", self.limits.topic_memory_mb as u64, 1 << 20)?;
         match self.quotas.remembered {
             Some(0) => Err("quotas.remembered must be at least 1".into()),
             Some(entries @ 100_000_001..) => {

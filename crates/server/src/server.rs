@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use cresset_admin::Admin;
 use cresset_api::Api;
-use cresset_delivery::{Dispatcher, Step, Sweeper};
+use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
-use cresset_message::Timestamp;
 use cresset_store::Store;
 use cresset_store::embedded::EmbeddedEngine;
 use cresset_wire::token::TokenKey;
@@ -21,12 +20,7 @@ use crate::config::Config;
 use crate::data::{DataFolder, Running};
 use crate::failure::Failure;
 use crate::http::{self, Http};
-use crate::{clock, health, pki};
-
-/// Between two walks over what may have expired; reading drops it anyway.
-const SWEEP_PAUSE: Duration = Duration::from_secs(600);
-/// Between two steps of one walk.
-const SWEEP_STEP_PAUSE: Duration = Duration::from_millis(50);
+use crate::{background, clock, health, pki};
 
 /// A server that serves.
 pub struct Server {
@@ -39,7 +33,8 @@ pub struct Server {
     store: Store,
     stop: watch::Sender<bool>,
     listeners: JoinSet<()>,
-    sweeper: tokio::task::JoinHandle<()>,
+    dispatcher: Arc<Dispatcher>,
+    background: JoinSet<()>,
     drain: Duration,
 }
 
@@ -92,7 +87,13 @@ impl Server {
         let dispatcher =
             Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;
         let dispatcher = dispatcher.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?;
-        let dispatcher = Arc::new(dispatcher.with_quotas(config.quotas.quotas()));
+        let fan_outs = cresset_delivery::Limits {
+            live_fanouts: config.limits.live_fanouts,
+            live_bytes: config.limits.fanout_memory_mb << 20,
+        };
+        let dispatcher = dispatcher.with_quotas(config.quotas.quotas()).with_limits(fan_outs);
+        let dispatcher = Arc::new(dispatcher);
+        core.identity.set_watch(Arc::new(background::Telling(dispatcher.clone())));
         let (stop, stopping) = watch::channel(false);
         let api =
             Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
@@ -130,7 +131,7 @@ impl Server {
             stopping,
         )?;
         let said = folder.write_running(&running)?;
-        let sweeper = tokio::spawn(sweep(Sweeper::new(core.store.clone())));
+        let background = background::spawn(&core.store, &dispatcher);
         let drain = Duration::from_secs(config.shutdown.drain_seconds);
         let store = core.store;
         Ok(Self {
@@ -142,7 +143,8 @@ impl Server {
             store,
             stop,
             listeners,
-            sweeper,
+            dispatcher,
+            background,
             drain,
         })
     }
@@ -152,13 +154,16 @@ impl Server {
     pub async fn stop(mut self) -> bool {
         self.folder.forget_running();
         let _ = self.stop.send(true);
-        self.sweeper.abort();
+        self.background.abort_all();
         let all_done = async { while self.listeners.join_next().await.is_some() {} };
         let in_time = tokio::select! {
             done = tokio::time::timeout(self.drain, all_done) => done.is_ok(),
             _ = asked_to_stop() => false,
         };
         self.listeners.abort_all();
+        if let Err(e) = self.dispatcher.tidy(clock::now()).await {
+            tracing::warn!("some acknowledgements are not stored, and their messages will come again: {e}");
+        }
         if let Err(e) = self.store.close().await {
             tracing::error!("the store did not close well: {e}");
         }
@@ -168,29 +173,6 @@ impl Server {
 
 fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Failure> {
     listener.local_addr().map_err(|e| Failure::new(format!("a listener has no address: {e}")))
-}
-
-/// Drops what has expired, a little at a time, for ever.
-async fn sweep(mut sweeper: Sweeper) {
-    let mut dropped_in_walk = 0;
-    loop {
-        let now: Timestamp = clock::now();
-        match sweeper.step(now).await {
-            Ok(Step::Busy { dropped }) => {
-                dropped_in_walk += dropped;
-                tokio::time::sleep(SWEEP_STEP_PAUSE).await;
-            }
-            Ok(Step::Idle { dropped }) => {
-                tracing::debug!(dropped = dropped_in_walk + dropped, "expired deliveries dropped");
-                dropped_in_walk = 0;
-                tokio::time::sleep(SWEEP_PAUSE).await;
-            }
-            Err(e) => {
-                tracing::warn!("expired deliveries could not be dropped: {e}");
-                tokio::time::sleep(SWEEP_PAUSE).await;
-            }
-        }
-    }
 }
 
 /// Resolves at SIGTERM or SIGINT.

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use cresset_identity::Sender;
-use cresset_message::{FieldViolation, MessageId, Rejection};
+use cresset_message::{FieldViolation, Rejection};
 use cresset_wire::v1::error::{self, ErrorAnswer};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
@@ -58,14 +58,18 @@ impl Asked<'_> {
     }
 }
 
-/// The rest: shape, then rules. `Ok` means durable.
-pub(crate) async fn accept(api: &Api, sender: &Sender, body: &[u8]) -> Result<MessageId, Rejection> {
+/// The rest: shape, then rules. `Ok` means durable, and is the id that the sender is told.
+pub(crate) async fn accept(api: &Api, sender: &Sender, body: &[u8]) -> Result<String, Rejection> {
     // A part of a batch may be larger than what comes alone.
     if body.len() > MAX_BODY {
         return Err(TOO_LARGE);
     }
     let request = cresset_wire::v1::parse_send_request(body)?;
-    api.dispatcher.send(sender.number, request.message, request.validate_only, (api.clock)()).await
+    let to_many = request.message.target.is_set();
+    let sent = api.dispatcher.send(sender.number, request.message, request.validate_only, (api.clock)());
+    let id = sent.await?;
+    // For topics and conditions it is a decimal number (`protocol/http-v1.md` §4).
+    Ok(if to_many { id.micros.to_string() } else { id.to_string() })
 }
 
 async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Rejection> {
@@ -84,9 +88,9 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(asked: &Asked<'_>, outcome: Result<MessageId, Rejection>) -> Self {
+    pub(crate) fn of(asked: &Asked<'_>, outcome: Result<String, Rejection>) -> Self {
         match outcome {
-            Ok(id) => Self::success(asked.project, &id.to_string(), asked.query.pretty),
+            Ok(id) => Self::success(asked.project, &id, asked.query.pretty),
             Err(rejection) => Self::refusal(&rejection),
         }
     }

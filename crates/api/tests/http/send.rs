@@ -153,13 +153,3 @@ async fn a_package_that_is_not_the_tokens_is_refused() {
         "INVALID_ARGUMENT"
     );
 }
-
-#[tokio::test]
-async fn what_is_not_served_yet_says_so() {
-    let world = World::new().await;
-    let access = world.access_token("demo").await;
-    let topic = json!({ "message": { "topic": "news" } }).to_string();
-    let heard = world.send("demo", &access, &topic).await;
-    assert_eq!(heard.status, StatusCode::BAD_REQUEST);
-    assert!(heard.text().contains("topic"), "{}", heard.text());
-}

@@ -1,6 +1,8 @@
 //! The journey of a message over the memory engine: what waits for a device, and in which order.
 
+mod fanout;
 mod inbox;
+mod merge;
 mod quotas;
 mod sending;
 mod stored;

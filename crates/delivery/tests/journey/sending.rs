@@ -12,7 +12,7 @@ use crate::world::{NOW, PROJECT, World, device, dispatcher, message};
 struct Pushed(Mutex<Vec<MessageId>>);
 
 impl Carrier for Pushed {
-    fn push(&self, delivery: Arc<Delivery>) -> Handoff {
+    fn push(&self, delivery: &Delivery) -> Handoff {
         self.0.lock().unwrap().push(delivery.id);
         Handoff::Accepted
     }

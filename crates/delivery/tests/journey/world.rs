@@ -1,15 +1,18 @@
 //! A dispatcher, devices with registrations, and a store that tests can hold up.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use cresset_delivery::{Delivery, Dispatcher, Quotas};
+use cresset_delivery::{Delivery, Dispatcher, Limits, Quotas};
 use cresset_message::{
-    AndroidConfig, DeviceId, FcmOptions, Message, MessageId, ProjectNumber, RegistrationId, Target, Timestamp,
+    AndroidConfig, DeviceId, FcmOptions, Message, MessageId, Platform, ProjectNumber, RegistrationId, Target,
+    Timestamp,
 };
 use cresset_store::memory::MemoryEngine;
+use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
-use cresset_store::{Batch, Engine, Page, Pending, Row, RowKey, Store, Swept, Table};
+use cresset_store::tables::{carried, counters};
+use cresset_store::{Batch, Engine, Page, Pending, Row, RowKey, Store, StoreError, Swept, Table};
 use cresset_wire::token::{TokenKey, registration_token};
 use tokio::sync::Semaphore;
 
@@ -48,14 +51,22 @@ impl World {
     }
 
     pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
-        let engine = Arc::new(Held { inner: MemoryEngine::new(), writes: Semaphore::new(1 << 20) });
+        let engine = Arc::new(Held {
+            inner: MemoryEngine::new(),
+            writes: Semaphore::new(1 << 20),
+            refuses: AtomicBool::new(false),
+        });
         let store: Store = engine.clone();
         Self { dispatcher: Arc::new(dispatcher(&store, NOW).await.with_quotas(quotas)), store, engine }
     }
 
     /// An Android app on a device, in the slot of that number: its token.
     pub(crate) async fn register(&self, on: DeviceId, slot: u16) -> String {
-        let id = RegistrationId { project: PROJECT, bucket: 0, slot };
+        self.register_in(on, 0, slot).await
+    }
+
+    pub(crate) async fn register_in(&self, on: DeviceId, bucket: u32, slot: u16) -> String {
+        let id = RegistrationId { project: PROJECT, bucket, slot };
         let record = RegistrationRecord {
             prefix: "fGw0qy4TGgk".into(),
             platform: 1,
@@ -69,8 +80,32 @@ impl World {
         };
         let mut batch = Batch::default();
         batch.put(registrations::key(id), record.to_bytes(), None);
+        batch.put(members::key(id, TopicKey::of_platform(Platform::Android)), "", None);
+        batch.put(carried::key(on, id), "", None);
+        // As many buckets as there must be.
+        let counter = counters::next_registration(PROJECT);
+        let row = self.store.get(&counter, NOW).await.unwrap();
+        let known = row.map_or(0, |row| counters::from_bytes(&row.value).unwrap());
+        batch.put(counter, counters::to_bytes(known.max(u64::from(bucket + 1) << 16)), None);
         assert!(self.store.write(batch, NOW).await.unwrap());
         registration_token(&key(), &record.prefix, id)
+    }
+
+    /// Spreads all there is to spread.
+    pub(crate) async fn spread(&self, now: Timestamp) {
+        while let Some(turn) = self.dispatcher.spread(now).await {
+            turn.unwrap();
+        }
+    }
+
+    /// The process ends as it stands, and another one begins on the same rows.
+    pub(crate) async fn kill(&mut self, quotas: Quotas, limits: Limits, now: Timestamp) {
+        let dispatcher = dispatcher(&self.store, now).await.with_quotas(quotas).with_limits(limits);
+        self.dispatcher = Arc::new(dispatcher);
+    }
+
+    pub(crate) async fn count(&self, table: Table, partition: &[u8]) -> usize {
+        self.store.scan(table, partition, b"", 1 << 20, NOW).await.unwrap().rows.len()
     }
 
     pub(crate) async fn unregister(&self, slot: u16) {
@@ -115,6 +150,14 @@ pub(crate) fn message(token: &str, collapse_key: Option<&str>) -> Message {
 pub(crate) struct Held {
     inner: MemoryEngine,
     pub writes: Semaphore,
+    refuses: AtomicBool,
+}
+
+impl Held {
+    /// Writes are refused from now on, as by a full disk; or no more.
+    pub(crate) fn refuse(&self, refuse: bool) {
+        self.refuses.store(refuse, Ordering::Relaxed);
+    }
 }
 
 impl Engine for Held {
@@ -137,6 +180,9 @@ impl Engine for Held {
         Box::pin(async move {
             let permit = self.writes.acquire().await.unwrap();
             permit.forget();
+            if self.refuses.load(Ordering::Relaxed) {
+                return Err(StoreError::Unavailable("full".into()));
+            }
             self.inner.write(batch, now).await
         })
     }

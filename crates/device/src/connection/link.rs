@@ -76,7 +76,7 @@ pub(super) struct Link {
 struct CatchingUp {
     /// Something was pushed that the inbox may not have shown yet.
     again: bool,
-    held: Vec<Arc<Delivery>>,
+    held: Vec<Delivery>,
 }
 
 impl Link {
@@ -208,7 +208,7 @@ impl Link {
     }
 
     /// Takes one delivery from another thread.
-    pub(super) fn push(&mut self, delivery: Arc<Delivery>, socket: &TcpStream, context: &Context) -> Handoff {
+    pub(super) fn push(&mut self, delivery: &Delivery, socket: &TcpStream, context: &Context) -> Handoff {
         if self.closing.is_some() || !self.is_logged_in() {
             return Handoff::Offline;
         }
@@ -217,7 +217,7 @@ impl Link {
         }
         match &mut self.catching_up {
             Some(catching_up) => catching_up.push(delivery),
-            None => self.write(&delivery, socket, context),
+            None => self.write(delivery, socket, context),
         }
     }
 
@@ -410,7 +410,7 @@ fn form(delivery: &Delivery, context: &Context) -> Result<DataMessageStanza, Web
 }
 
 impl CatchingUp {
-    fn push(&mut self, delivery: Arc<Delivery>) -> Handoff {
+    fn push(&mut self, delivery: &Delivery) -> Handoff {
         if !delivery.ttl.is_zero() {
             self.again = true;
             return Handoff::Busy;
@@ -418,7 +418,7 @@ impl CatchingUp {
         if self.held.len() >= MAX_HELD {
             return Handoff::Busy;
         }
-        self.held.push(delivery);
+        self.held.push(delivery.clone());
         Handoff::Accepted
     }
 }

@@ -73,9 +73,11 @@ impl Inbox for Store {
         })
     }
 
-    fn settle(&self, _: DeviceId, _: Timestamp) -> Answer<'_, ()> {
+    fn arrived(&self, _: DeviceId, _: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, ()> {
         Box::pin(async { Ok(()) })
     }
+
+    fn left(&self, _: DeviceId, _: &Arc<dyn Carrier>) {}
 }
 
 /// Knows every device by [`TOKEN`].
@@ -188,7 +190,7 @@ impl House {
     }
 
     pub(crate) fn push(&self, delivery: &Arc<Delivery>) -> Handoff {
-        self.listener.push(delivery.clone())
+        self.listener.push(delivery)
     }
 
     /// Stores, then pushes.

@@ -4,7 +4,7 @@
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
-use cresset_message::{ProjectNumber, RegistrationId, Timestamp, Topic};
+use cresset_message::{Platform, ProjectNumber, RegistrationId, Timestamp, Topic};
 
 use super::registrations;
 use crate::{Batch, RowKey, StoreError, Table};
@@ -14,9 +14,17 @@ use crate::{Batch, RowKey, StoreError, Table};
 pub struct TopicKey([u8; 16]);
 
 impl TopicKey {
-    /// The registrations of a project, all of them: the universe of conditions. Kept as if it were a
-    /// topic that everybody is a member of; no name has this digest, but by a chance of 1 in 2^128.
-    pub const EVERYONE: Self = Self([0; 16]);
+    /// The registrations of a platform, kept as if that were a topic: together they are the universe of
+    /// conditions. No name has such a digest, but by a chance of 1 in 2^125.
+    pub const fn of_platform(platform: Platform) -> Self {
+        let mut key = [0; 16];
+        key[15] = match platform {
+            Platform::Android => 1,
+            Platform::Ios => 2,
+            Platform::Web => 3,
+        };
+        Self(key)
+    }
 
     pub fn of(topic: &str) -> Self {
         let digest = digest::digest(&digest::SHA256, topic.as_bytes());

@@ -45,7 +45,6 @@ pub fn google_error(code: u16, status: &str, message: &str) -> String {
 #[derive(Clone, Copy)]
 enum Status {
     InvalidArgument,
-    FailedPrecondition,
     Unauthenticated,
     PermissionDenied,
     NotFound,
@@ -57,7 +56,7 @@ enum Status {
 impl Status {
     const fn code(self) -> u16 {
         match self {
-            Self::InvalidArgument | Self::FailedPrecondition => 400,
+            Self::InvalidArgument => 400,
             Self::Unauthenticated => 401,
             Self::PermissionDenied => 403,
             Self::NotFound => 404,
@@ -70,7 +69,6 @@ impl Status {
     const fn name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "INVALID_ARGUMENT",
-            Self::FailedPrecondition => "FAILED_PRECONDITION",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
@@ -143,13 +141,8 @@ fn say(rejection: &Rejection) -> Said {
             Said::new(Status::PermissionDenied, "SenderId mismatch", vec![fcm("SENDER_ID_MISMATCH")])
         }
         // A status that every SDK knows; UNIMPLEMENTED makes the Java SDK throw (§5).
-        Rejection::Unsupported(what) => Said::new(
-            Status::FailedPrecondition,
-            format!("Not supported by this server yet: {what}"),
-            vec![fcm("INVALID_ARGUMENT")],
-        ),
-
         Rejection::DeviceQuota { quota, .. } => say_device_quota(*quota),
+        Rejection::FanOutQuota { project, limit, .. } => say_fan_out_quota(*project, *limit),
         Rejection::ProjectQuota { project, limit, .. } => say_project_quota(*project, *limit),
         Rejection::Unavailable { .. } => {
             Said::new(Status::Unavailable, "The service is currently unavailable.", vec![fcm("UNAVAILABLE")])
@@ -222,6 +215,18 @@ fn say_device_quota(quota: DeviceQuota) -> Said {
     )
 }
 
+fn say_fan_out_quota(project: ProjectNumber, limit: u32) -> Said {
+    let violation = QuotaViolation {
+        subject: "project",
+        description: format!("More than {limit} concurrent fan-outs of project {project}."),
+    };
+    Said::new(
+        Status::ResourceExhausted,
+        "Topic quota exceeded.",
+        vec![fcm("QUOTA_EXCEEDED"), Detail::QuotaFailure { violations: vec![violation] }],
+    )
+}
+
 fn say_project_quota(project: ProjectNumber, limit: u32) -> Said {
     let message = format!(
         "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service \
@@ -254,6 +259,7 @@ fn retry_after(rejection: &Rejection) -> Option<u64> {
     let ceiling = |wait: &Duration| wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     match rejection {
         Rejection::DeviceQuota { retry_after, .. }
+        | Rejection::FanOutQuota { retry_after, .. }
         | Rejection::ProjectQuota { retry_after, .. }
         | Rejection::Unavailable { retry_after } => Some(ceiling(retry_after)),
         _ => None,

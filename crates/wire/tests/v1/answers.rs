@@ -104,9 +104,22 @@ fn every_rejection_is_told_as_the_catalogue_says() {
             json!([fcm("SENDER_ID_MISMATCH")]),
         ),
         (
-            Rejection::Unsupported("conditions"),
-            (400, "FAILED_PRECONDITION", "Not supported by this server yet: conditions".to_owned()),
-            json!([fcm("INVALID_ARGUMENT")]),
+            Rejection::FanOutQuota {
+                project: ProjectNumber(123_456_789_012),
+                limit: 1_000,
+                retry_after: Duration::from_secs(60),
+            },
+            (429, "RESOURCE_EXHAUSTED", "Topic quota exceeded.".to_owned()),
+            json!([
+                fcm("QUOTA_EXCEEDED"),
+                {
+                    "@type": "type.googleapis.com/google.rpc.QuotaFailure",
+                    "violations": [{
+                        "subject": "project",
+                        "description": "More than 1000 concurrent fan-outs of project 123456789012.",
+                    }],
+                },
+            ]),
         ),
         (
             Rejection::Unavailable { retry_after: wait },
@@ -166,7 +179,11 @@ fn every_rejection_is_told_as_the_catalogue_says() {
         assert_eq!(error["message"], json!(message), "{rejection:?}");
         assert_eq!(error["details"], details, "{rejection:?}");
         assert_eq!(answer.www_authenticate.is_some(), code == 401, "{rejection:?}");
-        assert_eq!(answer.retry_after, (code == 503).then_some(2), "{rejection:?}");
+        let waits = match &rejection {
+            Rejection::FanOutQuota { .. } => Some(60),
+            _ => (code == 503).then_some(2),
+        };
+        assert_eq!(answer.retry_after, waits, "{rejection:?}");
     }
 }
 

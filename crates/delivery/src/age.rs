@@ -1,0 +1,125 @@
+//! What happens to sets in the course of time: rows learn of acknowledgements, those that are over
+//! go, and those that are many or old are turned into inbox rows for whoever is still in them.
+
+use std::sync::Arc;
+
+use cresset_message::{Priority, Timestamp};
+use cresset_store::tables::bodies;
+use cresset_store::tables::inbox::{self, InboxRecord};
+use cresset_store::{Batch, StoreError};
+
+use crate::Dispatcher;
+use crate::buckets::{Bucket, FanOut};
+
+/// Rows of sets written together: 2 MB when they are bitmaps.
+const SAVED_TOGETHER: usize = 256;
+
+/// Deliveries of a set that are turned into rows at a time.
+const AGED_TOGETHER: usize = 500;
+
+impl Dispatcher {
+    /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
+    pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
+        for bucket in self.fanouts.buckets.all() {
+            self.save(&bucket, now).await?;
+            while bucket.live_count() > self.limits.live_fanouts {
+                if !self.age(&bucket, now).await? {
+                    break;
+                }
+                self.save(&bucket, now).await?;
+            }
+        }
+        self.keep_within_bounds(now).await
+    }
+
+    /// Writes what the rows of a bucket's sets do not say yet.
+    pub(crate) async fn save(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let _rows = bucket.rows.lock().await;
+            let mut batch = Batch::default();
+            let saved = bucket.save(&mut batch, SAVED_TOGETHER, now);
+            if batch.ops.is_empty() {
+                return Ok(());
+            }
+            let full = batch.ops.len() >= SAVED_TOGETHER;
+            for fanout in &saved.over {
+                if fanout.release() {
+                    batch.delete(bodies::key(fanout.id));
+                }
+            }
+            match self.store.write(batch, now).await {
+                Ok(_) => bucket.saved(&saved),
+                Err(e) => {
+                    saved.over.iter().for_each(|fanout| fanout.hold());
+                    bucket.unsaved(&saved);
+                    return Err(e);
+                }
+            }
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn keep_within_bounds(&self, now: Timestamp) -> Result<(), StoreError> {
+        if self.fanouts.buckets.weigh() <= self.limits.live_bytes {
+            return Ok(());
+        }
+        for bucket in self.fanouts.buckets.all() {
+            self.fanouts.buckets.evict(&bucket);
+        }
+        // Then those that are in use, the fullest first; what is left after one round, the next one
+        // goes on with.
+        let mut buckets = self.fanouts.buckets.all();
+        buckets.sort_by_key(|bucket| std::cmp::Reverse(bucket.live_count()));
+        for bucket in buckets {
+            if self.fanouts.buckets.weigh() <= self.limits.live_bytes || !self.age(&bucket, now).await? {
+                break;
+            }
+            self.save(&bucket, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Turns the oldest set of a bucket into inbox rows. Says whether there was one.
+    async fn age(&self, bucket: &Arc<Bucket>, now: Timestamp) -> Result<bool, StoreError> {
+        let _rows = bucket.rows.lock().await;
+        let mut oldest = None;
+        while let Some((fanout, slots)) = bucket.age_oldest(oldest, AGED_TOGETHER) {
+            oldest = Some(fanout.id);
+            let batch = self.rows_for(bucket, &fanout, &slots, now).await?;
+            self.store.write(batch, now).await?;
+            bucket.aged(fanout.id, &slots);
+        }
+        Ok(oldest.is_some())
+    }
+
+    /// Inbox rows that say what a set says of some of its slots.
+    async fn rows_for(
+        &self,
+        bucket: &Bucket,
+        fanout: &FanOut,
+        slots: &[u16],
+        now: Timestamp,
+    ) -> Result<Batch, StoreError> {
+        let mut batch = Batch::default();
+        for slot in slots {
+            let Some(recipient) = self.recipient(bucket.registration(*slot), now).await? else { continue };
+            let terms = fanout.terms(&recipient.layout);
+            if !fanout.is_for(&recipient) || terms.expires <= now {
+                continue;
+            }
+            let record = InboxRecord {
+                registration: Some(recipient.registration.into()),
+                collapse_key: terms.collapse_key.as_deref().map(str::to_owned),
+                high_priority: terms.priority == Priority::High,
+                ttl_seconds: u32::try_from(terms.ttl.as_secs()).unwrap_or(u32::MAX),
+                body: fanout.id.to_bytes().to_vec(),
+                ..InboxRecord::default()
+            };
+            let key = inbox::key(recipient.device, fanout.id_for(recipient.registration));
+            batch.put(key, record.to_bytes(), Some(terms.expires));
+        }
+        Ok(batch)
+    }
+}

@@ -1,0 +1,119 @@
+//! A device connects, or leaves; or what it carries changes meanwhile.
+
+use std::sync::Arc;
+
+use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp};
+use cresset_store::tables::carried;
+use cresset_store::{StoreError, Table};
+
+use crate::presence::{Carried, Present};
+use crate::{Carrier, Dispatcher};
+
+/// Registrations read from the store at a time.
+const PAGE: usize = 128;
+
+impl Dispatcher {
+    /// A device is connected by `line`: from now on fan-outs push to it. What came before waits, and
+    /// is read next.
+    pub async fn arrived(
+        &self,
+        device: DeviceId,
+        line: Arc<dyn Carrier>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let carried = self.carried_in_store(device, now).await?;
+        let present = Present { line, carried };
+        present.connect();
+        if let Some(before) = self.presence.arrive(device, present) {
+            before.disconnect();
+        }
+        Ok(())
+    }
+
+    /// The connection is gone, if it was the device's last.
+    pub fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>) {
+        if let Some(present) = self.presence.leave(device, line) {
+            present.disconnect();
+        }
+    }
+
+    /// Whose messages a device carries.
+    pub(crate) async fn carried(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Carried>, StoreError> {
+        match self.presence.get(device) {
+            Some(present) => Ok(present.carried.clone()),
+            None => self.carried_in_store(device, now).await,
+        }
+    }
+
+    async fn carried_in_store(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Carried>, StoreError> {
+        let partition = carried::partition(device);
+        let mut found = Vec::new();
+        let mut from = Some(Vec::new());
+        while let Some(at) = from {
+            let page = self.store.scan(Table::Carried, &partition, &at, PAGE, now).await?;
+            for row in &page.rows {
+                found.extend(self.carried_by(device, carried::registration_of(&row.sort)?, now).await?);
+            }
+            from = page.next.map(|next| next.to_vec());
+        }
+        Ok(found)
+    }
+
+    /// A registration, if it is there and this device carries it: the row may be older than that.
+    async fn carried_by(
+        &self,
+        device: DeviceId,
+        id: RegistrationId,
+        now: Timestamp,
+    ) -> Result<Option<Carried>, StoreError> {
+        // Subscriptions without a project are in no set.
+        if id.project == ProjectNumber::SYSTEM {
+            return Ok(None);
+        }
+        let recipient = self.recipient(id, now).await?.filter(|recipient| recipient.device == device);
+        let Some(recipient) = recipient else { return Ok(None) };
+        let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
+        Ok(Some(Carried { recipient: Arc::new(recipient), bucket }))
+    }
+
+    /// There is a registration, or another device carries it than before.
+    pub async fn registered(
+        &self,
+        id: RegistrationId,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.members.registered(id, now).await?;
+        if self.presence.get(device).is_none() {
+            return Ok(());
+        }
+        let Some(carried) = self.carried_by(device, id, now).await? else { return Ok(()) };
+        let line = self.presence.change(device, |all| {
+            all.retain(|known| known.id() != id);
+            all.push(carried.clone());
+        });
+        if let Some(line) = line {
+            carried.bucket.connect(carried.recipient, line);
+        }
+        Ok(())
+    }
+
+    /// A registration is no more: nobody wants its messages.
+    pub async fn ended(&self, id: RegistrationId, now: Timestamp) -> Result<(), StoreError> {
+        self.members.ended(id, now).await?;
+        let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
+        let (dropped, device) = bucket.forget(id.slot);
+        if dropped > 0 {
+            tracing::debug!(registration = ?id, dropped, reason = "unregistered", "deliveries are dropped");
+        }
+        if let Some(device) = device {
+            self.presence.change(device, |all| all.retain(|known| known.id() != id));
+        }
+        Ok(())
+    }
+
+    /// A project is no more: what is being spread for it ends here.
+    pub async fn project_deleted(&self, project: ProjectNumber, now: Timestamp) -> Result<(), StoreError> {
+        self.fanouts.cancel(project, now).await
+    }
+}

@@ -1,0 +1,519 @@
+//! Queue, as sets: who of a bucket still wants which message, and who of it is connected. A set in
+//! memory is as good as its row, or better: it knows of acknowledgements that the row will learn of.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+
+use cresset_message::{
+    DeviceId, Layout, Message, MessageId, ProjectNumber, Recipient, RegistrationId, SlotSet, Target,
+    Timestamp,
+};
+use cresset_store::tables::bodies::{self, BodyRecord};
+use cresset_store::tables::{fanouts, message as message_record, registrations};
+use cresset_store::{Batch, Store, StoreError, Table};
+
+use crate::presence::{Present, same};
+use crate::terms::Terms;
+use crate::{Carrier, Delivery};
+
+/// Rows of sets read from the store at a time: some 500 KB when they are full.
+const PAGE: usize = 64;
+
+/// One message for many, as all its deliveries share it.
+#[derive(Debug)]
+pub(crate) struct FanOut {
+    /// Ids of its deliveries are made from this one.
+    pub(crate) id: MessageId,
+    pub(crate) project: ProjectNumber,
+    pub(crate) message: Arc<Message>,
+    raw: Terms,
+    web: Terms,
+    /// Its job, and its sets in memory.
+    holders: AtomicU32,
+    /// All of its sets are in memory: this process has made them.
+    whole: AtomicBool,
+}
+
+impl FanOut {
+    pub(crate) fn new(id: MessageId, project: ProjectNumber, message: Arc<Message>) -> Self {
+        let accepted = Timestamp::from_micros(id.micros);
+        let (raw, web) = (Terms::raw(&message, accepted), Terms::web(&message, accepted));
+        let (holders, whole) = (AtomicU32::new(0), AtomicBool::new(false));
+        Self { id, project, message, raw, web, holders, whole }
+    }
+
+    /// The first of its job, and of each set.
+    pub(crate) fn hold(&self) {
+        self.holders.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether that was the last who needed the body. Of a message whose sets another process began
+    /// nobody knows; its body stays until it expires.
+    pub(crate) fn release(&self) -> bool {
+        self.holders.fetch_sub(1, Ordering::AcqRel) == 1 && self.whole.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_whole(&self, whole: bool) {
+        self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    /// When nobody is to get it any more.
+    pub(crate) fn expires(&self) -> Timestamp {
+        self.raw.expires.max(self.web.expires)
+    }
+
+    /// Whether all are to have it now or never.
+    pub(crate) fn is_now_or_never(&self) -> bool {
+        self.raw.ttl.is_zero() && self.web.ttl.is_zero()
+    }
+
+    pub(crate) fn terms(&self, layout: &Layout) -> &Terms {
+        match layout {
+            Layout::Raw { .. } => &self.raw,
+            Layout::WebPush { .. } | Layout::WebApp { .. } => &self.web,
+        }
+    }
+
+    /// The id of the delivery to a registration: another for each, for two of them may be on one
+    /// device, and always the same, whatever happens in between.
+    pub(crate) fn id_for(&self, registration: RegistrationId) -> MessageId {
+        let place = u64::from(registration.bucket) << 16 | u64::from(registration.slot);
+        MessageId { micros: self.id.micros, unique: self.id.unique ^ place }
+    }
+
+    pub(crate) fn delivery_to(&self, recipient: &Arc<Recipient>) -> Delivery {
+        let terms = self.terms(&recipient.layout).clone();
+        Delivery::new(self.id_for(recipient.registration), self.message.clone(), recipient.clone(), terms)
+    }
+
+    /// Whether a member of the set is to get it at all: it may be for one package only.
+    pub(crate) fn is_for(&self, recipient: &Recipient) -> bool {
+        let restricted = self.message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());
+        match (&recipient.layout, restricted.filter(|package| !package.is_empty())) {
+            (Layout::Raw { .. }, Some(package)) => package == recipient.category,
+            // Its keys are the page's: nothing can be encrypted for it.
+            (Layout::WebPush { .. }, _) => false,
+            _ => true,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let data: usize = self.message.data.iter().map(|(key, value)| key.len() + value.len() + 48).sum();
+        let target = match &self.message.target {
+            Target::Token(text) | Target::Fid(text) | Target::Topic(text) | Target::Condition(text) => {
+                text.len()
+            }
+        };
+        size_of::<Self>() + size_of::<Message>() + data + target
+    }
+}
+
+/// A set of a bucket that is not empty, or was not a moment ago.
+struct Live {
+    fanout: Arc<FanOut>,
+    wanted: SlotSet,
+    /// The row does not say the same.
+    changed: bool,
+    /// Those in it are being given rows of their own.
+    ageing: bool,
+}
+
+/// A registration whose device is connected.
+struct Connected {
+    recipient: Arc<Recipient>,
+    line: Arc<dyn Carrier>,
+}
+
+/// 65,536 registrations: their sets, oldest first, and their connections.
+pub(crate) struct Bucket {
+    pub(crate) project: ProjectNumber,
+    pub(crate) number: u32,
+    state: Mutex<State>,
+    /// Whoever spreads to this bucket holds it: messages reach it in their order.
+    pub(crate) order: tokio::sync::Mutex<()>,
+    /// Whoever writes rows of its sets holds it: the row that is written last is the newest.
+    pub(crate) rows: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Vec<Live>,
+    connected: BTreeMap<u16, Connected>,
+}
+
+impl State {
+    /// The set that a delivery is of, by its id.
+    fn live_of(&mut self, id: MessageId) -> Option<&mut Live> {
+        let at = self.live.binary_search_by_key(&id.micros, |live| live.fanout.id.micros).ok()?;
+        self.live.get_mut(at)
+    }
+}
+
+/// What became of striking a delivery off its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Struck {
+    Off,
+    /// It is on its way into the inbox, or there: it must go from there too.
+    OffAndMaybeInbox,
+    NotThere,
+}
+
+/// One connected registration that wants a message.
+pub(crate) struct Want {
+    pub(crate) recipient: Arc<Recipient>,
+    pub(crate) line: Arc<dyn Carrier>,
+}
+
+/// A waiting delivery as a set knows it.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    pub(crate) id: MessageId,
+    pub(crate) fanout: Arc<FanOut>,
+}
+
+impl Bucket {
+    fn new(project: ProjectNumber, number: u32) -> Self {
+        Self {
+            project,
+            number,
+            state: Mutex::default(),
+            order: tokio::sync::Mutex::default(),
+            rows: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics between two changes of one state.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn registration(&self, slot: u16) -> RegistrationId {
+        RegistrationId { project: self.project, bucket: self.number, slot }
+    }
+
+    /// A new set, whose row is durable.
+    pub(crate) fn add(&self, fanout: Arc<FanOut>, wanted: SlotSet) {
+        fanout.hold();
+        let mut state = self.state();
+        let at = state.live.partition_point(|live| live.fanout.id < fanout.id);
+        state.live.insert(at, Live { fanout, wanted, changed: false, ageing: false });
+    }
+
+    pub(crate) fn connect(&self, recipient: Arc<Recipient>, line: Arc<dyn Carrier>) {
+        self.state().connected.insert(recipient.registration.slot, Connected { recipient, line });
+    }
+
+    pub(crate) fn disconnect(&self, slot: u16, line: &Arc<dyn Carrier>) {
+        let mut state = self.state();
+        if state.connected.get(&slot).is_some_and(|connected| same(&connected.line, line)) {
+            state.connected.remove(&slot);
+        }
+    }
+
+    /// Connected registrations of `set` from `slot` on, at most `limit`, and where to go on.
+    pub(crate) fn connected_in(&self, set: &SlotSet, slot: u16, limit: usize) -> (Vec<Want>, Option<u16>) {
+        let state = self.state();
+        let mut found = Vec::with_capacity(limit.min(state.connected.len()).min(set.len()));
+        for (slot, connected) in state.connected.range(slot..) {
+            if !set.contains(*slot) {
+                continue;
+            }
+            if found.len() == limit {
+                return (found, Some(*slot));
+            }
+            found.push(Want { recipient: connected.recipient.clone(), line: connected.line.clone() });
+        }
+        (found, None)
+    }
+
+    /// How many of a set are connected.
+    pub(crate) fn count_connected(&self, set: &SlotSet) -> usize {
+        self.state().connected.keys().filter(|slot| set.contains(**slot)).count()
+    }
+
+    /// What waits for a slot, oldest first.
+    pub(crate) fn waiting_for(&self, slot: u16, now: Timestamp) -> Vec<Waiting> {
+        let state = self.state();
+        let wanted = state.live.iter().filter(|live| live.wanted.contains(slot));
+        wanted
+            .filter(|live| now < live.fanout.expires())
+            .map(|live| {
+                let id = live.fanout.id_for(self.registration(slot));
+                Waiting { id, fanout: live.fanout.clone() }
+            })
+            .collect()
+    }
+
+    /// Whether a delivery waits in its set.
+    pub(crate) fn wants(&self, slot: u16, id: MessageId) -> bool {
+        let mut state = self.state();
+        state.live_of(id).is_some_and(|live| {
+            !live.ageing && live.fanout.id_for(self.registration(slot)) == id && live.wanted.contains(slot)
+        })
+    }
+
+    /// A delivery is over, whatever became of it.
+    pub(crate) fn strike(&self, slot: u16, id: MessageId) -> Struck {
+        let registration = self.registration(slot);
+        let mut state = self.state();
+        let Some(live) = state.live_of(id) else { return Struck::NotThere };
+        // A device may only speak of what is its own.
+        if live.fanout.id_for(registration) != id {
+            return Struck::NotThere;
+        }
+        let there = live.wanted.remove(slot);
+        live.changed |= there;
+        match (there, live.ageing) {
+            (_, true) => Struck::OffAndMaybeInbox,
+            (true, false) => Struck::Off,
+            (false, false) => Struck::NotThere,
+        }
+    }
+
+    /// A registration is no more. Says of how many deliveries that is the end, and which device
+    /// carried it, if that is connected.
+    pub(crate) fn forget(&self, slot: u16) -> (usize, Option<DeviceId>) {
+        let mut state = self.state();
+        let device = state.connected.remove(&slot).map(|connected| connected.recipient.device);
+        let mut dropped = 0;
+        for live in &mut state.live {
+            let there = live.wanted.remove(slot);
+            live.changed |= there;
+            dropped += usize::from(there);
+        }
+        (dropped, device)
+    }
+
+    /// All sets at once, when their project is no more.
+    pub(crate) fn forget_all(&self) -> Vec<Arc<FanOut>> {
+        std::mem::take(&mut self.state().live).into_iter().map(|live| live.fanout).collect()
+    }
+
+    /// The rows that say less than memory knows, as they should be; held to be written, until
+    /// [`unsaved`](Self::unsaved) says otherwise. At most `limit`. Sets that are over leave memory.
+    pub(crate) fn save(&self, batch: &mut Batch, limit: usize, now: Timestamp) -> Saved {
+        let mut state = self.state();
+        let mut saved = Saved::default();
+        for live in &mut state.live {
+            let over = live.wanted.is_empty() || live.fanout.expires() <= now;
+            if !(over || live.changed) || batch.ops.len() >= limit {
+                continue;
+            }
+            let key = fanouts::key(self.project, self.number, live.fanout.id);
+            if over {
+                batch.delete(key);
+                saved.over.push(live.fanout.clone());
+            } else {
+                batch.put(key, fanouts::to_bytes(&live.wanted), Some(live.fanout.expires()));
+                saved.ids.push(live.fanout.id);
+            }
+            live.changed = false;
+        }
+        saved
+    }
+
+    /// They are in their rows: what is over leaves memory.
+    pub(crate) fn saved(&self, saved: &Saved) {
+        let over = |id| saved.over.iter().any(|fanout| fanout.id == id);
+        if !saved.over.is_empty() {
+            self.state().live.retain(|live| !over(live.fanout.id));
+        }
+    }
+
+    /// They could not be written: they are to be tried again.
+    pub(crate) fn unsaved(&self, saved: &Saved) {
+        let mut state = self.state();
+        saved.ids.iter().for_each(|id| {
+            if let Some(live) = state.live_of(*id) {
+                live.changed = true;
+            }
+        });
+    }
+
+    /// The oldest set, and some of those in it, to be given rows of their own.
+    /// With `only`, of that set.
+    pub(crate) fn age_oldest(
+        &self,
+        only: Option<MessageId>,
+        limit: usize,
+    ) -> Option<(Arc<FanOut>, Vec<u16>)> {
+        let mut state = self.state();
+        let mut wanted = state.live.iter_mut().filter(|live| !live.wanted.is_empty());
+        let live = wanted.find(|live| only.is_none_or(|only| live.fanout.id == only))?;
+        live.ageing = true;
+        live.fanout.set_whole(false);
+        Some((live.fanout.clone(), live.wanted.iter().take(limit).collect()))
+    }
+
+    /// Their rows are durable.
+    pub(crate) fn aged(&self, id: MessageId, slots: &[u16]) {
+        if let Some(live) = self.state().live_of(id) {
+            slots.iter().for_each(|slot| {
+                live.wanted.remove(*slot);
+            });
+            live.changed = true;
+        }
+    }
+
+    pub(crate) fn live_count(&self) -> usize {
+        self.state().live.len()
+    }
+
+    fn bytes(&self) -> usize {
+        let state = self.state();
+        state.live.iter().map(|live| live.wanted.bytes() + size_of::<Live>()).sum()
+    }
+
+    fn is_idle(&self) -> bool {
+        let state = self.state();
+        state.connected.is_empty() && !state.live.iter().any(|live| live.changed || live.ageing)
+    }
+}
+
+/// What a save wrote.
+#[derive(Default)]
+pub(crate) struct Saved {
+    ids: Vec<MessageId>,
+    /// Nobody wants these any more.
+    pub(crate) over: Vec<Arc<FanOut>>,
+}
+
+type Place = (ProjectNumber, u32);
+
+/// The buckets that somebody has asked for.
+pub(crate) struct Buckets {
+    store: Store,
+    known: RwLock<HashMap<Place, Arc<Bucket>>>,
+    /// Held while one is read from the store.
+    loading: tokio::sync::Mutex<()>,
+    messages: Mutex<HashMap<MessageId, Weak<FanOut>>>,
+}
+
+impl Buckets {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            known: RwLock::default(),
+            loading: tokio::sync::Mutex::default(),
+            messages: Mutex::default(),
+        }
+    }
+
+    /// A bucket with its sets, read from the store if nobody has asked for it before.
+    pub(crate) async fn get(
+        &self,
+        project: ProjectNumber,
+        number: u32,
+        now: Timestamp,
+    ) -> Result<Arc<Bucket>, StoreError> {
+        if let Some(known) = self.known(project, number) {
+            return Ok(known);
+        }
+        let _loading = self.loading.lock().await;
+        if let Some(known) = self.known(project, number) {
+            return Ok(known);
+        }
+        let bucket = Arc::new(self.load(project, number, now).await?);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert((project, number), bucket.clone());
+        Ok(bucket)
+    }
+
+    /// The bucket, if it is in memory.
+    pub(crate) fn known(&self, project: ProjectNumber, number: u32) -> Option<Arc<Bucket>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(&(project, number)).cloned()
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Bucket>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    async fn load(&self, project: ProjectNumber, number: u32, now: Timestamp) -> Result<Bucket, StoreError> {
+        let bucket = Bucket::new(project, number);
+        let partition = registrations::partition(project, number);
+        let mut from = Some(Vec::new());
+        while let Some(at) = from {
+            let page = self.store.scan(Table::FanOuts, &partition, &at, PAGE, now).await?;
+            for row in &page.rows {
+                let id = cresset_store::tables::inbox::id_of(&row.sort)?;
+                // A body ends no earlier than its sets.
+                match self.message(id, now).await? {
+                    Some(fanout) => bucket.add(fanout, fanouts::from_bytes(&row.value)?),
+                    None => tracing::error!(message.id = %id, "a set without its message is left alone"),
+                }
+            }
+            from = page.next.map(|next| next.to_vec());
+        }
+        Ok(bucket)
+    }
+
+    /// A message for many, from memory or from its body.
+    pub(crate) async fn message(
+        &self,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<Option<Arc<FanOut>>, StoreError> {
+        if let Some(known) = self.messages().get(&id).and_then(Weak::upgrade) {
+            return Ok(Some(known));
+        }
+        let Some(row) = self.store.get(&bodies::key(id), now).await? else { return Ok(None) };
+        let body = BodyRecord::from_bytes(&row.value)?;
+        let message = Arc::new(message_record::decode(&body.message)?);
+        Ok(Some(self.remember(FanOut::new(id, ProjectNumber(body.project), message))))
+    }
+
+    /// Makes it the one that everybody shares.
+    pub(crate) fn remember(&self, fanout: FanOut) -> Arc<FanOut> {
+        let mut messages = self.messages();
+        if let Some(known) = messages.get(&fanout.id).and_then(Weak::upgrade) {
+            return known;
+        }
+        let fanout = Arc::new(fanout);
+        messages.insert(fanout.id, Arc::downgrade(&fanout));
+        fanout
+    }
+
+    /// Forgets messages that nobody shares any more. Says what is in memory, in bytes.
+    pub(crate) fn weigh(&self) -> usize {
+        let mut bytes: usize = self.all().iter().map(|bucket| bucket.bytes()).sum();
+        self.messages().retain(|_, message| match message.upgrade() {
+            Some(fanout) => {
+                bytes += fanout.bytes();
+                true
+            }
+            None => false,
+        });
+        bytes
+    }
+
+    /// Gives back a bucket that nobody is connected to and whose rows say all there is. It is read
+    /// again when it is asked for.
+    pub(crate) fn evict(&self, bucket: &Arc<Bucket>) -> bool {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        // Ours, and the map's: nobody else has it, and nobody can get it now.
+        let idle = Arc::strong_count(bucket) == 2 && bucket.is_idle();
+        if idle {
+            known.remove(&(bucket.project, bucket.number));
+        }
+        idle
+    }
+
+    fn messages(&self) -> MutexGuard<'_, HashMap<MessageId, Weak<FanOut>>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Present {
+    /// Those it carries can be reached by it from now on.
+    pub(crate) fn connect(&self) {
+        for carried in &self.carried {
+            carried.bucket.connect(carried.recipient.clone(), self.line.clone());
+        }
+    }
+
+    pub(crate) fn disconnect(&self) {
+        for carried in &self.carried {
+            carried.bucket.disconnect(carried.id().slot, &self.line);
+        }
+    }
+}

@@ -1,0 +1,601 @@
+//! Fan-out: a message for a set of registrations. A durable job spreads it, bucket by bucket, as one
+//! set a bucket; the connected are pushed to as each bucket is spread.
+//!
+//! Many jobs take turns, so that a small one is not stuck behind a large one; yet in each bucket the
+//! older message comes first: whoever reaches a bucket first spreads there what is older than itself.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cresset_message::{
+    Condition, Message, MessageId, Platform, ProjectNumber, Rejection, SlotSet, Target, Timestamp,
+};
+use cresset_store::tables::bodies::{self, BodyRecord};
+use cresset_store::tables::jobs::{self, JobRecord};
+use cresset_store::tables::members::TopicKey;
+use cresset_store::tables::{fanouts, message as message_record};
+use cresset_store::{Batch, Store, StoreError, Table};
+use tokio::sync::Notify;
+
+use crate::buckets::{Bucket, Buckets, FanOut};
+use crate::ids::Ids;
+use crate::matching::{matching, needs_everyone, topics};
+use crate::members::Members;
+use crate::{Dispatcher, refusal};
+
+/// Fan-outs of a project at a time (`protocol/http-v1.md` §6).
+pub(crate) const MAX_JOBS: usize = 1_000;
+
+/// What is told to who would begin one more: they end within seconds.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
+
+/// Buckets of one job that are worked on at a time: reading one need not wait for writing another.
+const BUCKETS_AT_ONCE: usize = 4;
+
+/// Buckets without members looked at in one turn.
+const LOOKED_AT: usize = 64;
+
+/// Devices pushed to before others get the thread: some 300 µs.
+const PUSHED_AT_ONCE: usize = 64;
+
+/// Jobs read from the store at a time.
+const PAGE: usize = 128;
+
+/// Everything that spreading needs; shared with the tasks that do it.
+pub(crate) struct FanOuts {
+    store: Store,
+    ids: Arc<Ids>,
+    pub(crate) members: Arc<Members>,
+    pub(crate) buckets: Buckets,
+    jobs: Jobs,
+}
+
+/// A fan-out that is still being spread.
+pub(crate) struct Job {
+    fanout: Arc<FanOut>,
+    condition: Condition,
+    topics: Vec<(Box<str>, TopicKey)>,
+    /// Now or never: no row tells of it.
+    fleeting: bool,
+    progress: Mutex<Progress>,
+    /// Held while its row is written: the row that is written last is the newest.
+    row: tokio::sync::Mutex<()>,
+    cancelled: AtomicBool,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The first bucket that is not done.
+    next: u32,
+    /// Done beyond it.
+    ahead: BTreeSet<u32>,
+    /// Being worked on.
+    busy: BTreeSet<u32>,
+    queued: bool,
+}
+
+impl Progress {
+    fn is_done(&self, bucket: u32) -> bool {
+        bucket < self.next || self.ahead.contains(&bucket)
+    }
+
+    fn done(&mut self, bucket: u32) {
+        self.ahead.insert(bucket);
+        while self.ahead.remove(&self.next) {
+            self.next += 1;
+        }
+    }
+
+    /// The first bucket that nobody works on.
+    fn free(&self, buckets: u32) -> Option<u32> {
+        (self.next..buckets).find(|bucket| !self.ahead.contains(bucket) && !self.busy.contains(bucket))
+    }
+}
+
+impl Job {
+    fn new(fanout: Arc<FanOut>, progress: Progress) -> Result<Self, Rejection> {
+        let condition = match &fanout.message.target {
+            Target::Topic(name) => Condition::Topic(name.as_str().into()),
+            Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
+            Target::Token(_) | Target::Fid(_) => return Err(Rejection::Internal),
+        };
+        let topics =
+            topics(&condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
+        let fleeting = fanout.is_now_or_never();
+        fanout.hold();
+        Ok(Self {
+            fanout,
+            condition,
+            topics,
+            fleeting,
+            progress: Mutex::new(progress),
+            row: tokio::sync::Mutex::default(),
+            cancelled: AtomicBool::new(false),
+        })
+    }
+
+    fn id(&self) -> MessageId {
+        self.fanout.id
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Its row, once `bucket` is done.
+    fn record_with(&self, bucket: u32) -> JobRecord {
+        let progress = self.progress();
+        let mut after =
+            Progress { next: progress.next, ahead: progress.ahead.clone(), ..Progress::default() };
+        drop(progress);
+        after.done(bucket);
+        JobRecord {
+            project: self.fanout.project.0,
+            next_bucket: after.next,
+            ahead: after.ahead.into_iter().collect(),
+        }
+    }
+}
+
+/// The open jobs, and whose turn it is.
+#[derive(Default)]
+struct Jobs {
+    state: Mutex<JobsState>,
+    /// There is something to do.
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct JobsState {
+    open: BTreeMap<ProjectNumber, BTreeMap<MessageId, Arc<Job>>>,
+    /// Accepted, not durable yet: they count too.
+    coming: HashMap<ProjectNumber, usize>,
+    queue: VecDeque<Arc<Job>>,
+}
+
+impl Jobs {
+    fn state(&self) -> MutexGuard<'_, JobsState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(&self, project: ProjectNumber) -> Result<(), Rejection> {
+        let mut state = self.state();
+        let open = state.open.get(&project).map_or(0, BTreeMap::len);
+        let coming = state.coming.entry(project).or_default();
+        if open + *coming >= MAX_JOBS {
+            return Err(Rejection::FanOutQuota { project, limit: MAX_JOBS as u32, retry_after: RETRY_AFTER });
+        }
+        *coming += 1;
+        Ok(())
+    }
+
+    fn not_coming(&self, project: ProjectNumber) {
+        let mut state = self.state();
+        if let Some(coming) = state.coming.get_mut(&project) {
+            *coming -= 1;
+            if *coming == 0 {
+                state.coming.remove(&project);
+            }
+        }
+    }
+
+    fn open(&self, job: Arc<Job>) {
+        job.progress().queued = true;
+        let mut state = self.state();
+        state.open.entry(job.fanout.project).or_default().insert(job.id(), job.clone());
+        state.queue.push_back(job);
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    /// Puts it at the end of the queue, unless it is in there.
+    fn queue(&self, job: &Arc<Job>) {
+        if !std::mem::replace(&mut job.progress().queued, true) {
+            self.state().queue.push_back(job.clone());
+            self.arrived.notify_one();
+        }
+    }
+
+    fn next(&self) -> Option<Arc<Job>> {
+        let job = self.state().queue.pop_front()?;
+        job.progress().queued = false;
+        Some(job)
+    }
+
+    /// Whether it was open until now.
+    fn close(&self, job: &Job) -> bool {
+        let mut state = self.state();
+        let Some(open) = state.open.get_mut(&job.fanout.project) else { return false };
+        let was_open = open.remove(&job.id()).is_some();
+        if open.is_empty() {
+            state.open.remove(&job.fanout.project);
+        }
+        was_open
+    }
+
+    /// Open jobs of a project that are not younger than `id`, oldest first.
+    fn up_to(&self, project: ProjectNumber, id: MessageId) -> Vec<Arc<Job>> {
+        let state = self.state();
+        let open = state.open.get(&project);
+        open.map_or_else(Vec::new, |open| open.range(..=id).map(|(_, job)| job.clone()).collect())
+    }
+
+    fn of_project(&self, project: ProjectNumber) -> Vec<Arc<Job>> {
+        self.state().open.get(&project).map_or_else(Vec::new, |open| open.values().cloned().collect())
+    }
+}
+
+impl FanOuts {
+    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Arc<Members>) -> Self {
+        Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default() }
+    }
+
+    /// Takes up the jobs that a former process left.
+    pub(crate) async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
+        let mut from = Some(Vec::new());
+        while let Some(at) = from {
+            let page = self.store.scan(Table::Jobs, jobs::PARTITION, &at, PAGE, now).await?;
+            for row in &page.rows {
+                let id = cresset_store::tables::inbox::id_of(&row.sort)?;
+                self.resume_job(id, JobRecord::from_bytes(&row.value)?, now).await?;
+            }
+            from = page.next.map(|next| next.to_vec());
+        }
+        Ok(())
+    }
+
+    async fn resume_job(&self, id: MessageId, record: JobRecord, now: Timestamp) -> Result<(), StoreError> {
+        let progress = Progress {
+            next: record.next_bucket,
+            ahead: record.ahead.into_iter().collect(),
+            ..Progress::default()
+        };
+        let job = match self.buckets.message(id, now).await? {
+            Some(fanout) => Job::new(fanout, progress).ok(),
+            None => None,
+        };
+        match job {
+            Some(job) => {
+                tracing::info!(message.id = %id, next_bucket = record.next_bucket, "a fan-out goes on");
+                self.jobs.open(Arc::new(job));
+            }
+            // Its time is over.
+            None => {
+                let mut batch = Batch::default();
+                batch.delete(jobs::key(id));
+                self.store.write(batch, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes body and job durable; spreading begins then.
+    async fn accept(
+        &self,
+        id: MessageId,
+        project: ProjectNumber,
+        message: Message,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let encoded = message_record::encode(&message);
+        let fanout = self.buckets.remember(FanOut::new(id, project, Arc::new(message)));
+        fanout.set_whole(true);
+        let job = Arc::new(Job::new(fanout.clone(), Progress::default())?);
+        if !job.fleeting {
+            let body = BodyRecord { project: project.0, message: encoded };
+            let record = JobRecord { project: project.0, ..JobRecord::default() };
+            let mut batch = Batch::default();
+            batch.put(bodies::key(id), body.to_bytes(), Some(fanout.expires()));
+            batch.put(jobs::key(id), record.to_bytes(), Some(fanout.expires()));
+            self.ids.mark(&mut batch, id);
+            self.store.write(batch, now).await.map_err(refusal)?;
+            self.ids.marked(id);
+        }
+        self.jobs.open(job);
+        Ok(())
+    }
+
+    /// One turn of the job whose turn it is. `None`: there is nothing to do.
+    pub(crate) async fn step(&self, now: Timestamp) -> Option<Result<(), StoreError>> {
+        let job = self.jobs.next()?;
+        let outcome = self.turn(&job, now).await;
+        if outcome.is_err() {
+            self.jobs.queue(&job);
+        }
+        Some(outcome)
+    }
+
+    pub(crate) async fn arrived(&self) {
+        self.jobs.arrived.notified().await;
+    }
+
+    async fn turn(&self, job: &Arc<Job>, now: Timestamp) -> Result<(), StoreError> {
+        let buckets = self.members.buckets(job.fanout.project, now).await?;
+        let over = job.is_cancelled() || !job.fleeting && job.fanout.expires() <= now;
+        for _ in 0..LOOKED_AT {
+            let (bucket, more, idle) = {
+                let mut progress = job.progress();
+                let bucket = if over { None } else { progress.free(buckets) };
+                progress.busy.extend(bucket);
+                let more = progress.busy.len() < BUCKETS_AT_ONCE && progress.free(buckets).is_some();
+                (bucket, more && !over, progress.busy.is_empty())
+            };
+            let Some(bucket) = bucket else {
+                // Whoever works on the last one comes by here.
+                return if idle { self.finish(job, now).await } else { Ok(()) };
+            };
+            if more {
+                self.jobs.queue(job);
+            }
+            let spread = self.spread(job, bucket, now).await;
+            job.progress().busy.remove(&bucket);
+            if spread? {
+                break;
+            }
+        }
+        self.jobs.queue(job);
+        Ok(())
+    }
+
+    /// Spreads a job to a bucket, after what is older. Says whether there was anybody.
+    async fn spread(&self, job: &Arc<Job>, number: u32, now: Timestamp) -> Result<bool, StoreError> {
+        if let Some(set) = self.wanted_in(job, number, now).await? {
+            let bucket = self.buckets.get(job.fanout.project, number, now).await?;
+            let _order = bucket.order.lock().await;
+            self.spread_older(&bucket, job.id(), now, Some((job, set))).await?;
+            return Ok(true);
+        }
+        job.progress().done(number);
+        Ok(false)
+    }
+
+    /// The set of a bucket, unless it is empty: nobody then has to wait for anybody.
+    async fn wanted_in(&self, job: &Job, number: u32, now: Timestamp) -> Result<Option<SlotSet>, StoreError> {
+        let set = self.matching(&job.condition, &job.topics, job.fanout.project, number, now).await?;
+        Ok((!set.is_empty()).then_some(set))
+    }
+
+    /// Spreads to a bucket whose order is held what is not younger than `id`.
+    async fn spread_older(
+        &self,
+        bucket: &Arc<Bucket>,
+        id: MessageId,
+        now: Timestamp,
+        known: Option<(&Arc<Job>, SlotSet)>,
+    ) -> Result<(), StoreError> {
+        let mut known = known;
+        for job in self.jobs.up_to(bucket.project, id) {
+            if job.progress().is_done(bucket.number) || job.is_cancelled() {
+                continue;
+            }
+            let set = match known.take_if(|(known, _)| known.id() == job.id()) {
+                Some((_, set)) => set,
+                None => {
+                    let (project, number) = (bucket.project, bucket.number);
+                    self.matching(&job.condition, &job.topics, project, number, now).await?
+                }
+            };
+            if !set.is_empty() {
+                self.spread_set(&job, bucket, set, now).await?;
+            }
+            job.progress().done(bucket.number);
+        }
+        Ok(())
+    }
+
+    /// The set becomes durable together with the job's progress; then the connected are pushed to.
+    async fn spread_set(
+        &self,
+        job: &Job,
+        bucket: &Arc<Bucket>,
+        set: SlotSet,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !job.fleeting {
+            let _row = job.row.lock().await;
+            let (id, expires) = (job.id(), Some(job.fanout.expires()));
+            let mut batch = Batch::default();
+            batch.put(fanouts::key(bucket.project, bucket.number, id), fanouts::to_bytes(&set), expires);
+            batch.put(jobs::key(id), job.record_with(bucket.number).to_bytes(), expires);
+            self.store.write(batch, now).await?;
+            bucket.add(job.fanout.clone(), set.clone());
+        }
+        push(&job.fanout, bucket, &set).await;
+        Ok(())
+    }
+
+    async fn finish(&self, job: &Job, now: Timestamp) -> Result<(), StoreError> {
+        if !job.fleeting {
+            let mut batch = Batch::default();
+            batch.delete(jobs::key(job.id()));
+            self.store.write(batch, now).await?;
+        }
+        if self.jobs.close(job) {
+            tracing::debug!(message.id = %job.id(), "a fan-out is spread");
+            if job.fanout.release() && !job.fleeting {
+                self.forget_body(job.id(), now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn forget_body(&self, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.delete(bodies::key(id));
+        self.store.write(batch, now).await.map(drop)
+    }
+
+    /// Before a message to one of a bucket is pushed: what is older comes first.
+    pub(crate) async fn let_older_pass(
+        &self,
+        project: ProjectNumber,
+        number: u32,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let bucket = self.buckets.get(project, number, now).await?;
+        let _order = bucket.order.lock().await;
+        self.spread_older(&bucket, id, now, None).await
+    }
+
+    pub(crate) fn has_older(&self, project: ProjectNumber, number: u32, id: MessageId) -> bool {
+        let state = self.jobs.state();
+        let open = state.open.get(&project);
+        open.is_some_and(|open| open.range(..id).any(|(_, job)| !job.progress().is_done(number)))
+    }
+
+    /// The slots of a bucket for which a condition holds.
+    pub(crate) async fn matching(
+        &self,
+        condition: &Condition,
+        topics: &[(Box<str>, TopicKey)],
+        project: ProjectNumber,
+        bucket: u32,
+        now: Timestamp,
+    ) -> Result<SlotSet, StoreError> {
+        let mut sets = Vec::with_capacity(topics.len());
+        for (name, key) in topics {
+            sets.push((name, self.members.of(project, bucket, *key, now).await?));
+        }
+        if let (Condition::Topic(_), [(_, set)]) = (condition, sets.as_slice()) {
+            return Ok(SlotSet::clone(set));
+        }
+        let everyone = match needs_everyone(condition) {
+            true => Some(self.members.everyone(project, bucket, now).await?),
+            false => None,
+        };
+        let nobody = SlotSet::default();
+        let of = |name: &str| {
+            sets.iter().find(|(known, _)| known.as_ref() == name).map_or(&nobody, |(_, set)| &**set)
+        };
+        let found = matching(condition, &of, || everyone.as_deref().unwrap_or(&nobody));
+        Ok(found.into_owned())
+    }
+
+    /// Jobs of a project end where they are.
+    pub(crate) async fn cancel(&self, project: ProjectNumber, now: Timestamp) -> Result<(), StoreError> {
+        for job in self.jobs.of_project(project) {
+            job.cancelled.store(true, Ordering::Relaxed);
+            self.jobs.queue(&job);
+        }
+        for bucket in self.buckets.all().iter().filter(|bucket| bucket.project == project) {
+            let _rows = bucket.rows.lock().await;
+            let mut batch = Batch::default();
+            for fanout in bucket.forget_all() {
+                batch.delete(fanouts::key(project, bucket.number, fanout.id));
+            }
+            self.store.write(batch, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Fan-outs that are still being spread.
+    pub(crate) fn open_jobs(&self) -> usize {
+        self.jobs.state().open.values().map(BTreeMap::len).sum()
+    }
+}
+
+/// How many registrations a target has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    pub registrations: usize,
+    pub android: usize,
+    pub ios: usize,
+    pub web: usize,
+    /// Of all of them.
+    pub connected: usize,
+}
+
+/// Pushes to those of a set who are connected, and lets others have the thread in between.
+async fn push(fanout: &FanOut, bucket: &Bucket, set: &SlotSet) {
+    let mut from = Some(0);
+    while let Some(slot) = from {
+        let (wants, next) = bucket.connected_in(set, slot, PUSHED_AT_ONCE);
+        for want in wants {
+            if fanout.is_for(&want.recipient) {
+                want.line.push(&fanout.delivery_to(&want.recipient));
+            }
+        }
+        from = next;
+        if from.is_some() {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Dispatcher {
+    /// Takes a message for a set. `Ok` means that body and job are durable.
+    pub(crate) async fn send_to_set(
+        &self,
+        project: ProjectNumber,
+        message: Message,
+        now: Timestamp,
+    ) -> Result<MessageId, Rejection> {
+        self.fanouts.jobs.admit(project)?;
+        let id = self.next_id(now);
+        let fanouts = self.fanouts.clone();
+        // Runs to its end even if the sender no longer waits: a job that is durable must be open.
+        let accepted = tokio::spawn(async move {
+            let accepted = fanouts.accept(id, project, message, now).await;
+            fanouts.jobs.not_coming(project);
+            accepted
+        });
+        let accepted = accepted.await.unwrap_or_else(|e| {
+            tracing::error!("a message was given up: {e}");
+            Err(Rejection::Internal)
+        });
+        accepted.map(|()| id)
+    }
+
+    /// One turn of spreading what is accepted for many; `None` when there is nothing to do.
+    pub async fn spread(&self, now: Timestamp) -> Option<Result<(), StoreError>> {
+        self.fanouts.step(now).await
+    }
+
+    /// Ends when there may be something to spread.
+    pub async fn something_to_spread(&self) {
+        self.fanouts.arrived().await;
+    }
+
+    /// Whom a topic or a condition names, without sending anything.
+    pub async fn preview(
+        &self,
+        project: ProjectNumber,
+        condition: &Condition,
+        now: Timestamp,
+    ) -> Result<Preview, StoreError> {
+        let topics: Vec<_> =
+            topics(condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
+        let mut preview = Preview::default();
+        for number in 0..self.members.buckets(project, now).await? {
+            let set = self.fanouts.matching(condition, &topics, project, number, now).await?;
+            if set.is_empty() {
+                continue;
+            }
+            preview.registrations += set.len();
+            for (platform, count) in [
+                (Platform::Android, &mut preview.android),
+                (Platform::Ios, &mut preview.ios),
+                (Platform::Web, &mut preview.web),
+            ] {
+                let all = self.members.of(project, number, TopicKey::of_platform(platform), now).await?;
+                *count += set.and(&all).len();
+            }
+            if let Some(bucket) = self.fanouts.buckets.known(project, number) {
+                preview.connected += bucket.count_connected(&set);
+            }
+        }
+        Ok(preview)
+    }
+
+    /// Messages for many that are still being spread.
+    pub fn fanouts_open(&self) -> usize {
+        self.fanouts.open_jobs()
+    }
+}

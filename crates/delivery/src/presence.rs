@@ -1,0 +1,82 @@
+//! Who is connected, by which connection, and whose messages it carries.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cresset_message::{DeviceId, Recipient, RegistrationId};
+
+use crate::Carrier;
+use crate::buckets::Bucket;
+
+/// Locks, so that threads rarely meet. A power of two.
+const SHARDS: usize = 64;
+
+/// A registration of a device, and the bucket it lives in.
+#[derive(Clone)]
+pub(crate) struct Carried {
+    pub(crate) recipient: Arc<Recipient>,
+    pub(crate) bucket: Arc<Bucket>,
+}
+
+impl Carried {
+    pub(crate) fn id(&self) -> RegistrationId {
+        self.recipient.registration
+    }
+}
+
+/// A device that is connected.
+pub(crate) struct Present {
+    pub(crate) line: Arc<dyn Carrier>,
+    pub(crate) carried: Vec<Carried>,
+}
+
+pub(crate) struct Presence {
+    shards: [Mutex<HashMap<DeviceId, Arc<Present>>>; SHARDS],
+}
+
+impl Presence {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    }
+
+    pub(crate) fn get(&self, device: DeviceId) -> Option<Arc<Present>> {
+        self.shard(device).get(&device).cloned()
+    }
+
+    /// A device is reached by `line` from now on; gives what was known of it before.
+    pub(crate) fn arrive(&self, device: DeviceId, present: Present) -> Option<Arc<Present>> {
+        self.shard(device).insert(device, Arc::new(present))
+    }
+
+    /// The line is gone. `None`: the device has another one by now.
+    pub(crate) fn leave(&self, device: DeviceId, line: &Arc<dyn Carrier>) -> Option<Arc<Present>> {
+        let mut shard = self.shard(device);
+        let is_this = shard.get(&device).is_some_and(|present| same(&present.line, line));
+        is_this.then(|| shard.remove(&device)).flatten()
+    }
+
+    /// Changes what a device carries, if it is connected; gives its line.
+    pub(crate) fn change(
+        &self,
+        device: DeviceId,
+        change: impl FnOnce(&mut Vec<Carried>),
+    ) -> Option<Arc<dyn Carrier>> {
+        let mut shard = self.shard(device);
+        let present = shard.get_mut(&device)?;
+        let mut carried = present.carried.clone();
+        change(&mut carried);
+        *present = Arc::new(Present { line: present.line.clone(), carried });
+        Some(present.line.clone())
+    }
+
+    fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Arc<Present>>> {
+        // Device ids are random, so their low bits spread.
+        let shard = &self.shards[device.get() as usize % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether two lines are one: by address, for a line has no name.
+pub(crate) fn same(a: &Arc<dyn Carrier>, b: &Arc<dyn Carrier>) -> bool {
+    std::ptr::addr_eq(Arc::as_ptr(a), Arc::as_ptr(b))
+}

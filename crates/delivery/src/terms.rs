@@ -1,0 +1,59 @@
+//! What a message says of its own delivery: how long, how urgent, in whose place. It says so for
+//! each kind of recipient (`protocol/http-v1.md` §2.2, §2.5).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cresset_message::{Layout, Message, MessageId, Priority, Recipient, Timestamp, limits};
+
+use crate::{Content, Delivery};
+
+/// For one kind of recipient.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) ttl: Duration,
+    pub(crate) expires: Timestamp,
+    pub(crate) priority: Priority,
+    pub(crate) collapse_key: Option<Arc<str>>,
+}
+
+impl Terms {
+    pub(crate) fn for_layout(message: &Message, layout: &Layout, accepted: Timestamp) -> Self {
+        match layout {
+            Layout::Raw { .. } => Self::raw(message, accepted),
+            Layout::WebPush { .. } | Layout::WebApp { .. } => Self::web(message, accepted),
+        }
+    }
+
+    /// `android.ttl` and its neighbours.
+    pub(crate) fn raw(message: &Message, accepted: Timestamp) -> Self {
+        let android = message.android.as_ref();
+        let key = android.and_then(|a| a.collapse_key.as_deref());
+        Self::new(android.and_then(|a| a.ttl), message.android_priority(), key, accepted)
+    }
+
+    /// The headers of Web Push.
+    pub(crate) fn web(message: &Message, accepted: Timestamp) -> Self {
+        let header = |name| message.webpush.as_ref().and_then(|w| w.header(name));
+        let ttl = header("TTL").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+        let priority = match header("Urgency") {
+            Some(urgency) if urgency.eq_ignore_ascii_case("high") => Priority::High,
+            _ => Priority::Normal,
+        };
+        Self::new(ttl, priority, header("Topic"), accepted)
+    }
+
+    /// An empty key is none: proto3 does not tell them apart.
+    fn new(ttl: Option<Duration>, priority: Priority, key: Option<&str>, accepted: Timestamp) -> Self {
+        let ttl = ttl.unwrap_or(limits::MAX_TTL).min(limits::MAX_TTL);
+        let collapse_key = key.filter(|key| !key.is_empty()).map(Into::into);
+        Self { ttl, expires: accepted + ttl, priority, collapse_key }
+    }
+}
+
+impl Delivery {
+    pub(crate) fn new(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>, terms: Terms) -> Self {
+        let Terms { ttl, expires, priority, collapse_key } = terms;
+        Self { id, recipient, content: Content::Message(message), priority, collapse_key, ttl, expires }
+    }
+}
