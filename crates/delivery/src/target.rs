@@ -24,7 +24,8 @@ impl Dispatcher {
             Target::Token(text) => match present(&self.tokens, text) {
                 Presented::Registration(id) => id,
                 Presented::Fid(fid) => self.registration_of_fid(&fid, now).await?,
-                Presented::Foreign => return Err(Rejection::Unregistered),
+                // A group is no single recipient; whoever serves groups has looked before.
+                Presented::Group(_) | Presented::Foreign => return Err(Rejection::Unregistered),
                 Presented::Malformed => return Err(Rejection::MalformedToken),
             },
             // Malformed or unknown is the same to FCM (`protocol/http-v1.md` §5.2).

@@ -160,6 +160,14 @@ pub struct RegistrationId {
     pub slot: u16,
 }
 
+/// A device group: a notification key says which. A group is made once, and never again under the
+/// same id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct GroupId {
+    pub project: ProjectNumber,
+    pub unique: [u8; 32],
+}
+
 /// A message's id, as senders and devices see it: `0:<µs since 1970>%<16 hex digits>`.
 ///
 /// The microseconds are the sequence of the inbox: strictly rising on a node, so that the order of

@@ -17,7 +17,7 @@ mod topic;
 mod value;
 
 pub use condition::Condition;
-pub use ids::{AppId, DeviceId, Fid, IdError, MessageId, ProjectId, ProjectNumber, RegistrationId};
+pub use ids::{AppId, DeviceId, Fid, GroupId, IdError, MessageId, ProjectId, ProjectNumber, RegistrationId};
 pub use message::{
     AndroidConfig, AndroidNotification, ApnsConfig, Color, FcmOptions, LightSettings, Message, Notification,
     NotificationPriority, Priority, Proxy, Target, Visibility, WebpushConfig, WebpushFcmOptions,

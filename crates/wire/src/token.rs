@@ -2,14 +2,15 @@
 //! apart (malformed, forged, another project's) without touching the store.
 //!
 //! A registration token is `<prefix>:APA91b<base64url(claim, MAC)>`, the shape that clients and
-//! SDK tests check (`protocol/device-registration.md` §2, `protocol/http-v1.md` §7). Everything
-//! else is `base64url(claim, MAC)` behind a cosmetic prefix. The MAC is HMAC-SHA-512 under one
+//! SDK tests check (`protocol/device-registration.md` §2, `protocol/http-v1.md` §7). The notification
+//! key of a device group is `APA91b<base64url(claim, MAC)>`, without a colon: SDKs tell it from a
+//! token by that (`protocol/device-groups.md` §3). Everything else is `base64url(claim, MAC)` behind a cosmetic prefix. The MAC is HMAC-SHA-512 under one
 //! secret of the data folder, over a label of the kind, so that no kind passes for another.
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
-use cresset_message::{Fid, ProjectNumber, RegistrationId};
+use cresset_message::{Fid, GroupId, ProjectNumber, RegistrationId};
 
 const VERSION: u8 = 1;
 const MAC_LEN: usize = 64;
@@ -77,7 +78,9 @@ pub enum Presented {
     Registration(RegistrationId),
     /// A FID, which is accepted wherever a token is (`protocol/device-registration.md` §5).
     Fid(Fid),
-    /// Has the shape of a token, but was not made here.
+    /// Ours: the device group whose notification key it is, which is accepted like a token too.
+    Group(GroupId),
+    /// Has the shape of a token or of a notification key, but was not made here.
     Foreign,
     Malformed,
 }
@@ -109,18 +112,59 @@ fn parse_claim(claim: &[u8]) -> Option<RegistrationId> {
 /// The registration token of a registration. `prefix` is its FID, or the 11-character instance id.
 /// The same arguments give the same token.
 pub fn registration_token(key: &TokenKey, prefix: &str, registration: RegistrationId) -> String {
-    for turn in 0..=u8::MAX {
+    let body = turned(|turn| {
         let claim = claim(registration, turn);
         let mut bytes = claim.to_vec();
         bytes.extend_from_slice(key.sign("registration", prefix.as_bytes(), &claim).as_ref());
-        let body = BASE64.encode(bytes);
-        // Push receivers take a body that holds these letters for a failure
-        // (`protocol/device-registration.md` §2).
-        if !body.contains("Error") {
-            return format!("{prefix}:{MARK}{body}");
-        }
+        BASE64.encode(bytes)
+    });
+    format!("{prefix}:{MARK}{body}")
+}
+
+/// The first text without the letters that push receivers take for a failure, wherever they stand
+/// (`protocol/device-registration.md` §2).
+fn turned(text: impl Fn(u8) -> String) -> String {
+    (0..=u8::MAX)
+        .map(text)
+        .find(|text| !text.contains("Error"))
+        .expect("256 independent tags in a row never hold the same five letters")
+}
+
+const GROUP: &str = "group";
+
+/// The notification key of a device group. The same arguments give the same key.
+pub fn group_key(key: &TokenKey, group: GroupId) -> String {
+    let body = turned(|turn| {
+        let mut claim = vec![VERSION];
+        claim.extend_from_slice(&group.project.0.to_be_bytes());
+        claim.extend_from_slice(&group.unique);
+        claim.push(turn);
+        key.seal(GROUP, &claim)
+    });
+    format!("{MARK}{body}")
+}
+
+/// The group of a notification key that was made here. Looking costs nothing for a registration
+/// token.
+pub fn open_group_key(key: &TokenKey, text: &str) -> Option<GroupId> {
+    if !is_key_shaped(text) {
+        return None;
     }
-    unreachable!("256 independent tags in a row held the same five letters")
+    let claim = key.open(GROUP, text.strip_prefix(MARK)?)?;
+    let [VERSION, rest @ ..] = &*claim else { return None };
+    let (project, rest) = rest.split_first_chunk::<8>()?;
+    let (unique, turn) = rest.split_first_chunk::<32>()?;
+    (turn.len() == 1)
+        .then(|| GroupId { project: ProjectNumber(u64::from_be_bytes(*project)), unique: *unique })
+}
+
+/// Google's notification keys, and the registration ids of old GCM clients, which had no colon either.
+fn is_key_shaped(text: &str) -> bool {
+    text.starts_with(MARK) && (100..=4096).contains(&text.len()) && is_base64url(text)
+}
+
+fn is_base64url(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
 }
 
 /// Reads what a sender gave as a token. Shape: `protocol/http-v1.md` §7.
@@ -128,12 +172,17 @@ pub fn present(key: &TokenKey, text: &str) -> Presented {
     if let Ok(fid) = text.parse() {
         return Presented::Fid(fid);
     }
-    let base64url = |s: &str| s.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
-    let Some((prefix, body)) = text.split_once(':') else { return Presented::Malformed };
+    let Some((prefix, body)) = text.split_once(':') else {
+        return match open_group_key(key, text) {
+            Some(group) => Presented::Group(group),
+            None if is_key_shaped(text) => Presented::Foreign,
+            None => Presented::Malformed,
+        };
+    };
     if !(11..=22).contains(&prefix.len()) || !(100..=4096).contains(&body.len()) {
         return Presented::Malformed;
     }
-    if !base64url(prefix) || !base64url(body) {
+    if !is_base64url(prefix) || !is_base64url(body) {
         return Presented::Malformed;
     }
     open_body(key, prefix, body).map_or(Presented::Foreign, Presented::Registration)
@@ -181,6 +230,9 @@ mod tests {
             "INVALID_TOKEN",
             "token1",
             "a:b",
+            "APA91bGHXQBB",
+            &format!("APA91b{}", "+".repeat(134)),
+            &format!("APA91c{}", "x".repeat(134)),
             &format!("{FID}:{}", "!".repeat(140)),
         ] {
             assert_eq!(present(&key(), malformed), Presented::Malformed, "{malformed}");
@@ -194,7 +246,33 @@ mod tests {
         assert_eq!(key().open("refresh", &sealed), None);
     }
 
+    #[test]
+    fn a_notification_key_is_no_token_and_a_token_no_notification_key() {
+        let group = GroupId { project: ProjectNumber(1234), unique: [5; 32] };
+        let made = group_key(&key(), group);
+        assert_eq!(made.len(), 148);
+        assert_eq!(present(&key(), &made), Presented::Group(group));
+        assert_eq!(group_key(&key(), group), made, "it can be told again");
+        assert_eq!(present(&TokenKey::new(&[8; 32]), &made), Presented::Foreign);
+        let with_prefix = format!("{FID}:{made}");
+        assert_eq!(present(&key(), &with_prefix), Presented::Foreign);
+        let registration = RegistrationId { project: ProjectNumber(1234), bucket: 5, slot: 6 };
+        let token = registration_token(&key(), FID, registration);
+        assert_eq!(present(&key(), &token[FID.len() + 1..]), Presented::Foreign);
+        assert_eq!(open_group_key(&key(), &token), None);
+        assert_eq!(present(&key(), &format!("APA91b{}", "n".repeat(134))), Presented::Foreign);
+        assert_eq!(present(&key(), &format!("APA91b{}", "n".repeat(4_091))), Presented::Malformed);
+    }
+
     proptest! {
+        #[test]
+        fn every_group_survives_its_key(project: u64, unique: [u8; 32]) {
+            let group = GroupId { project: ProjectNumber(project), unique };
+            let made = group_key(&key(), group);
+            prop_assert!(made.starts_with("APA91b") && !made.contains("Error") && !made.contains(':'));
+            prop_assert_eq!(present(&key(), &made), Presented::Group(group));
+        }
+
         #[test]
         fn every_registration_survives_its_token(project: u64, bucket: u32, slot: u16) {
             let registration = RegistrationId { project: ProjectNumber(project), bucket, slot };

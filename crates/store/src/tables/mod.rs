@@ -7,6 +7,7 @@ pub mod counters;
 pub mod devices;
 pub mod fanouts;
 pub mod fids;
+pub mod groups;
 pub mod inbox;
 pub mod jobs;
 pub mod members;
