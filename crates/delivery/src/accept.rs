@@ -1,16 +1,20 @@
 //! Accept: the message becomes durable, then its sender is answered, then it is pushed.
 
+mod group;
+
 use std::sync::Arc;
 
 use cresset_message::{
-    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, RegistrationId, Rejection, Timestamp,
-    limits,
+    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, RegistrationId, Rejection, Target,
+    Timestamp, limits,
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
 use cresset_wire::payload::{apns, web_plaintext_fits};
+use cresset_wire::token::open_group_key;
 
+use crate::fanout::FanOuts;
 use crate::terms::Terms;
 use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
 
@@ -34,6 +38,11 @@ impl Dispatcher {
                 true => Ok(self.next_id(now)),
                 false => self.send_to_set(sender, message, now).await,
             };
+        }
+        if let Target::Token(text) = &message.target
+            && let Some(group) = open_group_key(&self.tokens, text)
+        {
+            return self.send_to_group(sender, group, message, validate_only, now).await;
         }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let message = Arc::new(message);
@@ -63,14 +72,7 @@ impl Dispatcher {
         delivery: Arc<Delivery>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let record = InboxRecord {
-            registration: Some(delivery.recipient.registration.into()),
-            collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
-            high_priority: delivery.priority == Priority::High,
-            ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
-            message: message_record::encode(message),
-            ..InboxRecord::default()
-        };
+        let record = inbox_record(&delivery, message_record::encode(message));
         let mut batch = Batch::default();
         batch.put(
             inbox::key(delivery.recipient.device, delivery.id),
@@ -83,22 +85,42 @@ impl Dispatcher {
         let stored = tokio::spawn(async move {
             store.write(batch, now).await?;
             ids.marked(delivery.id);
-            let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-            if fanouts.has_older(project, bucket, delivery.id) {
-                // The sender need not wait for them.
-                tokio::spawn(async move {
-                    if let Err(e) = fanouts.let_older_pass(project, bucket, delivery.id, now).await {
-                        tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
-                    }
-                    push(carrier.as_ref(), delivery);
-                });
-            } else {
-                push(carrier.as_ref(), delivery);
-            }
+            push_in_turn(&fanouts, carrier.as_ref(), delivery, now);
             Ok(())
         });
         stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
     }
+}
+
+fn inbox_record(delivery: &Delivery, message: Vec<u8>) -> InboxRecord {
+    InboxRecord {
+        registration: Some(delivery.recipient.registration.into()),
+        collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
+        high_priority: delivery.priority == Priority::High,
+        ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
+        message,
+        ..InboxRecord::default()
+    }
+}
+
+/// Pushes once what is older, and for many, has been; the sender need not wait for that.
+fn push_in_turn(
+    fanouts: &Arc<FanOuts>,
+    carrier: Option<&Arc<dyn Carrier>>,
+    delivery: Arc<Delivery>,
+    now: Timestamp,
+) {
+    let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
+    if !fanouts.has_older(project, bucket, delivery.id) {
+        return push(carrier, delivery);
+    }
+    let (fanouts, carrier) = (fanouts.clone(), carrier.cloned());
+    tokio::spawn(async move {
+        if let Err(e) = fanouts.let_older_pass(project, bucket, delivery.id, now).await {
+            tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
+        }
+        push(carrier.as_ref(), delivery);
+    });
 }
 
 /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.

@@ -3,6 +3,7 @@
 mod accept;
 mod terms;
 
+mod groups;
 mod target;
 
 mod fanout;
@@ -33,6 +34,7 @@ use cresset_wire::token::TokenKey;
 pub use carrier::{Carrier, Content, Delivery, Handoff};
 pub use expire::{Step, Sweeper};
 pub use fanout::Preview;
+pub use groups::{GroupChange, GroupError};
 pub use quota::{Bucket, Quotas};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.

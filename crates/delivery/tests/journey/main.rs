@@ -1,6 +1,7 @@
 //! The journey of a message over the memory engine: what waits for a device, and in which order.
 
 mod fanout;
+mod groups;
 mod inbox;
 mod merge;
 mod quotas;

@@ -29,7 +29,7 @@ pub(crate) fn device(id: u64) -> DeviceId {
     DeviceId::new(id).unwrap()
 }
 
-fn key() -> TokenKey {
+pub(crate) fn key() -> TokenKey {
     TokenKey::new(&[3; 32])
 }
 
