@@ -5,6 +5,7 @@ mod batch;
 mod body;
 mod checkin;
 mod connect;
+mod groups;
 mod installations;
 mod register3;
 mod registrations;
@@ -64,6 +65,10 @@ pub fn router(api: Api) -> Router {
         .route("/token", post(token::grant))
         .route("/o/oauth2/token", post(token::grant))
         .route("/oauth2/v4/token", post(token::grant))
+        .route("/fcm/notification", get(groups::find).post(groups::change))
+        .route("/gcm/notification", get(groups::find).post(groups::change))
+        .route("/fcm/googlenotification", post(groups::client_managed))
+        .route("/gcm/googlenotification", post(groups::client_managed))
         .route("/checkin", post(checkin::check_in))
         .route("/c2dm/register3", post(register3::register3))
         .method_not_allowed_fallback(not_found)

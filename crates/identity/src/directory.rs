@@ -15,6 +15,7 @@ pub(crate) struct Directory {
     by_id: HashMap<Box<str>, Arc<Project>>,
     by_number: HashMap<ProjectNumber, Arc<Project>>,
     by_account: HashMap<Box<str>, Arc<Project>>,
+    by_server_key: HashMap<Box<str>, Arc<Project>>,
 }
 
 /// Rows read from the store at a time.
@@ -43,6 +44,9 @@ impl Directory {
         for account in &project.service_accounts {
             self.by_account.insert(account.email.as_str().into(), project.clone());
         }
+        for key in &project.server_keys {
+            self.by_server_key.insert(key.as_str().into(), project.clone());
+        }
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Project>> {
@@ -62,6 +66,10 @@ impl Directory {
 
     pub(crate) fn by_account(&self, email: &str) -> Option<Arc<Project>> {
         self.by_account.get(email).cloned()
+    }
+
+    pub(crate) fn by_server_key(&self, key: &str) -> Option<Arc<Project>> {
+        self.by_server_key.get(key).cloned()
     }
 }
 

@@ -13,6 +13,7 @@ mod oauth;
 mod project;
 mod register3;
 mod registrations;
+mod server_key;
 mod slots;
 mod watch;
 

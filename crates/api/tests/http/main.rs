@@ -3,6 +3,7 @@
 mod batch;
 mod discovery;
 mod engine;
+mod groups;
 mod oauth;
 mod registration;
 mod seeds;
