@@ -44,7 +44,7 @@ pub(crate) async fn find(State(api): State<Api>, headers: HeaderMap, uri: Uri) -
 /// Groups that an app manages without a server: its user would be signed in with Google.
 pub(crate) async fn client_managed() -> Response {
     Refusal::into_response(invalid(
-        "client-managed device groups are not served, as they need Google sign-in; manage groups from an app server, at /fcm/notification",
+        "client-managed device groups are not served: they need Google sign-in; use /fcm/notification",
     ))
 }
 

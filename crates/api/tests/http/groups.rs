@@ -126,7 +126,12 @@ async fn every_error_has_its_text() {
     refused(&manager.change(&world, "remove", &group, &invalid).await, NO_VALID_IDS);
 
     for operation in ["add", "remove"] {
-        let named = |name: &str| json!({ "operation": operation, "notification_key_name": name, "notification_key": group, "registration_ids": [b] });
+        let named = |name: &str| {
+            let mut body =
+                json!({ "operation": operation, "notification_key": group, "registration_ids": [b] });
+            body["notification_key_name"] = name.into();
+            body
+        };
         refused(&manager.post(&world, named("user-43")).await, OTHER_NAME);
         assert_eq!(key(&manager.post(&world, named("user-42")).await), group);
     }
@@ -138,8 +143,13 @@ async fn a_request_that_is_none_is_told_what_is_wrong() {
     let manager = Manager::of(&world);
     let (_phone, a) = world.android_token().await;
     let group = key(&manager.create(&world, "user-42", &[&a]).await);
-    let create = |name: Value, ids: Value| json!({ "operation": "create", "notification_key_name": name, "registration_ids": ids });
-    let on = |operation: Value, key: Value, ids: Value| json!({ "operation": operation, "notification_key": key, "registration_ids": ids });
+    let request = |field: &str, value: Value, operation: Value, ids: Value| {
+        let mut body = json!({ "operation": operation, "registration_ids": ids });
+        body[field] = value;
+        body
+    };
+    let create = |name, ids| request("notification_key_name", name, "create".into(), ids);
+    let on = |operation, key, ids| request("notification_key", key, operation, ids);
     let operation = "operation must be create, add or remove";
     let ids = "registration_ids must be an array of strings";
     let one = json!([a]);
