@@ -17,7 +17,7 @@ const OTHER: ProjectNumber = ProjectNumber(4_321);
 struct Pushed(Mutex<Vec<MessageId>>);
 
 impl Carrier for Pushed {
-    fn push(&self, delivery: Arc<Delivery>) -> Handoff {
+    fn push(&self, delivery: &Delivery) -> Handoff {
         self.0.lock().unwrap().push(delivery.id);
         Handoff::Accepted
     }
@@ -33,7 +33,7 @@ impl World {
     }
 
     /// Rows of a table, whatever their partition.
-    async fn count(&self, table: Table) -> usize {
+    async fn group_rows(&self, table: Table) -> usize {
         self.store.sweep(table, b"", 1_000, NOW).await.unwrap().examined
     }
 }
@@ -104,15 +104,15 @@ async fn with_its_last_member_a_group_ends_and_its_name_is_free() {
     let gone = world.group("user-42", &[&a]).await.unwrap();
     world.unregister(1).await;
     assert_eq!(world.try_send(&gone, true).await, Err(Rejection::Unregistered));
-    assert_eq!(world.count(Table::Groups).await, 1, "a dry run only says so");
+    assert_eq!(world.group_rows(Table::Groups).await, 1, "a dry run only says so");
     assert_eq!(world.try_send(&gone, false).await, Err(Rejection::Unregistered));
-    assert_eq!((world.count(Table::Groups).await, world.count(Table::GroupNames).await), (0, 0));
+    assert_eq!((world.group_rows(Table::Groups).await, world.group_rows(Table::GroupNames).await), (0, 0));
 
     let emptied = world.group("user-42", &[&b]).await.unwrap();
     assert_ne!(emptied, gone);
     world.dispatcher.remove_from_group(PROJECT, change(&emptied, &[&b]), NOW).await.unwrap();
     assert_eq!(world.try_send(&emptied, false).await, Err(Rejection::Unregistered));
-    assert_eq!((world.count(Table::Groups).await, world.count(Table::GroupNames).await), (0, 0));
+    assert_eq!((world.group_rows(Table::Groups).await, world.group_rows(Table::GroupNames).await), (0, 0));
     let add = world.dispatcher.add_to_group(PROJECT, change(&emptied, &[&b]), NOW).await;
     assert_eq!(add, Err(GroupError::NotFound), "a dead key stays dead");
 }
@@ -174,7 +174,7 @@ async fn of_those_who_create_one_name_at_a_time_one_wins() {
     }
     assert_eq!(made.len(), 1);
     assert_eq!(world.dispatcher.group_by_name(PROJECT, "user-42", NOW).await.as_ref(), Ok(&made[0]));
-    assert_eq!(world.count(Table::Groups).await, 1, "the others leave nothing behind");
+    assert_eq!(world.group_rows(Table::Groups).await, 1, "the others leave nothing behind");
 }
 
 #[tokio::test]
