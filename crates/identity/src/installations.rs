@@ -127,13 +127,15 @@ impl Identity {
     ) -> Result<(), InstallationRefusal> {
         for _ in 0..ATTEMPTS {
             let (fid, (record, row)) = self.own_installation(project, fid, refresh_token, now).await?;
+            // First: should the process end between, the client deletes the installation again.
+            if let Some(registration) = record.registration {
+                self.end_registration(registration.into(), now).await?;
+            }
             let key = fids::key(&fid);
             let condition = Condition { key: key.clone(), expected: Some(row.value) };
             let mut batch = Batch { condition: Some(condition), ..Batch::default() };
             batch.delete(key);
-            if let Some(registration) = record.registration {
-                batch.delete(cresset_store::tables::registrations::key(registration.into()));
-            }
+            // Else it registers at this moment, and that registration ends too.
             if self.store.write(batch, now).await? {
                 return Ok(());
             }

@@ -9,6 +9,7 @@ mod checkin;
 mod directory;
 mod installations;
 mod jwt;
+mod membership;
 mod oauth;
 mod project;
 mod register3;

@@ -216,13 +216,14 @@ impl Identity {
 
     pub async fn delete_project(&self, id: &ProjectId, now: Timestamp) -> Result<(), ProjectError> {
         let _changing = self.changing.lock().await;
-        if self.project(id.as_str()).is_none() {
-            return Err(ProjectError::NotFound(id.to_string()));
-        }
+        let project = self.project(id.as_str()).ok_or_else(|| ProjectError::NotFound(id.to_string()))?;
         let mut batch = Batch::default();
         batch.delete(projects::key(id.as_str()));
         self.store.write(batch, now).await?;
         self.reload(now).await?;
+        if let Some(watch) = self.watch.get() {
+            watch.project_deleted(project.number, now).await;
+        }
         Ok(())
     }
 

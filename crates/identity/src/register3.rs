@@ -6,9 +6,10 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use cresset_message::{AppId, DeviceId, Fid, Platform, ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::tables::devices;
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord, RegistrationRef};
-use cresset_store::{Batch, Condition, Row, RowKey, StoreError, Table};
+use cresset_store::{Condition, Row, RowKey, StoreError, Table};
 use cresset_wire::token::registration_token;
 
+use crate::membership::Change;
 use crate::project::platform_name;
 use crate::{ATTEMPTS, Identity, contended};
 
@@ -115,14 +116,14 @@ impl Identity {
             let id = self.new_slot(project, now).await?;
             let record = self.new_record(device, form, installation.as_ref(), now);
             let condition = Condition { key: key.clone(), expected: row.map(|row| row.value) };
-            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-            batch.put(key.clone(), RegistrationRef::from(id).to_bytes(), None);
-            batch.put(registrations::key(id), record.to_bytes(), None);
-            if let Some((replaced, _)) = known {
-                batch.delete(registrations::key(replaced));
+            let mut change = Change::conditional(condition);
+            change.batch.put(key.clone(), RegistrationRef::from(id).to_bytes(), None);
+            change.register(id, &record, None);
+            if let Some((replaced, record)) = &known {
+                self.end_in(&mut change, *replaced, record, now).await?;
             }
             // Else the device registers the same elsewhere at this moment, and both get one token.
-            if self.store.write(batch, now).await? {
+            if self.write_and_tell(change, now).await? {
                 // If the process ends before this, the device asks again, and the link is made then.
                 if let Some(fid) = fid {
                     self.link_fid(fid, id, true, now).await?;
@@ -191,10 +192,12 @@ impl Identity {
     /// Ends a registration, unless another has taken its place meanwhile.
     async fn unregister_row(&self, key: RowKey, row: &Row, now: Timestamp) -> Result<(), StoreError> {
         let condition = Condition { key: key.clone(), expected: Some(row.value.clone()) };
-        let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-        batch.delete(key);
-        batch.delete(registrations::key(RegistrationRef::from_bytes(&row.value)?.into()));
-        self.store.write(batch, now).await.map(|_| ())
+        let mut change = Change::conditional(condition);
+        change.batch.delete(key);
+        if let Some((id, record)) = self.registration_of_ref(&row.value, now).await? {
+            self.end_in(&mut change, id, &record, now).await?;
+        }
+        self.write_and_tell(change, now).await.map(|_| ())
     }
 
     async fn registration_of_ref(

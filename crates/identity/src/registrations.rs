@@ -5,10 +5,11 @@ use base64::Engine as _;
 use cresset_message::{Fid, RegistrationId, Timestamp};
 use cresset_store::tables::fids;
 use cresset_store::tables::registrations::{self, RegistrationRecord, RegistrationRef, WebTransport};
-use cresset_store::{Batch, Condition, StoreError};
+use cresset_store::{Condition, Row, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
 use cresset_wire::webpush;
 
+use crate::membership::Change;
 use crate::register3::BASE64_LENIENT;
 use crate::{ATTEMPTS, Identity, Project, contended};
 
@@ -82,33 +83,52 @@ impl Identity {
             let fid_record = self.fid_record(&fid, now).await?;
             let (mut fid_record, fid_row) = fid_record.ok_or(RegistrationRefusal::Unauthenticated)?;
             let known = match fid_record.registration.map(RegistrationId::from) {
-                Some(id) => self.registration_record(id, now).await?.map(|record| (id, record)),
+                Some(id) => self.store.get(&registrations::key(id), now).await?.map(|row| (id, row)),
                 None => None,
             };
-            let (id, mut record) = match known {
-                Some(known) => known,
-                None => {
-                    let record = RegistrationRecord {
-                        fid: fid.to_string(),
-                        app_id: fid_record.app_id.clone(),
-                        ..web_record(fid.to_string(), now)
-                    };
-                    (self.new_slot(project.number, now).await?, record)
+            // The FID leads to a registration that lives, and goes on to: only that one is changed.
+            if let Some((id, row)) = known {
+                if let Some(record) = self.point_at(id, row, &web, now).await? {
+                    let token = registration_token(&self.tokens, &record.prefix, id);
+                    return Ok(WebRegistration { token, fid });
                 }
+                continue;
+            }
+            let id = self.new_slot(project.number, now).await?;
+            let record = RegistrationRecord {
+                fid: fid.to_string(),
+                app_id: fid_record.app_id.clone(),
+                web: Some(web.clone()),
+                ..web_record(fid.to_string(), now)
             };
-            record.web = Some(web.clone());
             fid_record.registration = Some(id.into());
             let key = fids::key(&fid);
             let condition = Condition { key: key.clone(), expected: Some(fid_row.value) };
-            let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-            batch.put(key, fid_record.to_bytes(), None);
-            batch.put(registrations::key(id), record.to_bytes(), None);
-            if self.store.write(batch, now).await? {
+            let mut change = Change::conditional(condition);
+            change.batch.put(key, fid_record.to_bytes(), None);
+            change.register(id, &record, None);
+            if self.write_and_tell(change, now).await? {
                 let token = registration_token(&self.tokens, &record.prefix, id);
                 return Ok(WebRegistration { token, fid });
             }
         }
         Err(contended().into())
+    }
+
+    /// Points a registration at a subscription; `None` when it changes or ends at this moment.
+    async fn point_at(
+        &self,
+        id: RegistrationId,
+        row: Row,
+        web: &WebTransport,
+        now: Timestamp,
+    ) -> Result<Option<RegistrationRecord>, StoreError> {
+        let before = RegistrationRecord::from_bytes(&row.value)?;
+        let record = RegistrationRecord { web: Some(web.clone()), ..before.clone() };
+        let condition = Condition { key: registrations::key(id), expected: Some(row.value) };
+        let mut change = Change::conditional(condition);
+        change.register(id, &record, Some(&before));
+        Ok(self.write_and_tell(change, now).await?.then_some(record))
     }
 
     /// Ends a registration; `name` is its token or its FID. Only its own installation may.
@@ -133,7 +153,7 @@ impl Identity {
         if record.fid != fid.as_str() {
             return Err(RegistrationRefusal::NotFound);
         }
-        self.end_registration(id, now).await
+        Ok(self.end_registration(id, now).await?)
     }
 
     /// `fcm/connect/subscribe`: a registration without an installation. A token given again with its
@@ -147,24 +167,20 @@ impl Identity {
     ) -> Result<Connected, RegistrationRefusal> {
         let web = self.web_transport(subscription, now).await?;
         let known = match self.registration_of_push_set(project, push_set) {
-            Some(id) => self.store.get(&registrations::key(id), now).await?.map(|row| (id, row.value)),
+            Some(id) => self.store.get(&registrations::key(id), now).await?.map(|row| (id, row)),
             None => None,
         };
-        let (id, mut record, expected) = match known {
-            Some((id, row)) => (id, RegistrationRecord::from_bytes(&row)?, Some(row)),
+        let (id, record) = match known {
+            Some((id, row)) => (id, self.point_at(id, row, &web, now).await?.ok_or_else(contended)?),
             None => {
-                let record = web_record(self.random_text(11), now);
-                (self.new_slot(project.number, now).await?, record, None)
+                let id = self.new_slot(project.number, now).await?;
+                let record = RegistrationRecord { web: Some(web), ..web_record(self.random_text(11), now) };
+                let mut change = Change::default();
+                change.register(id, &record, None);
+                self.write_and_tell(change, now).await?;
+                (id, record)
             }
         };
-        record.web = Some(web);
-        let key = registrations::key(id);
-        let condition = Condition { key: key.clone(), expected };
-        let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-        batch.put(key, record.to_bytes(), None);
-        if !self.store.write(batch, now).await? {
-            return Err(contended().into());
-        }
         Ok(Connected {
             token: registration_token(&self.tokens, &record.prefix, id),
             push_set: self.tokens.seal(PUSH_SET, &RegistrationRef::from(id).to_bytes()),
@@ -180,20 +196,13 @@ impl Identity {
         now: Timestamp,
     ) -> Result<(), RegistrationRefusal> {
         let id = self.registration_of_push_set(project, push_set).ok_or(RegistrationRefusal::NotFound)?;
-        self.end_registration(id, now).await
+        Ok(self.end_registration(id, now).await?)
     }
 
     fn registration_of_push_set(&self, project: &Project, push_set: &str) -> Option<RegistrationId> {
         let claim = self.tokens.open(PUSH_SET, push_set)?;
         let id = RegistrationId::from(RegistrationRef::from_bytes(&claim).ok()?);
         (id.project == project.number).then_some(id)
-    }
-
-    async fn end_registration(&self, id: RegistrationId, now: Timestamp) -> Result<(), RegistrationRefusal> {
-        let mut batch = Batch::default();
-        batch.delete(registrations::key(id));
-        self.store.write(batch, now).await?;
-        Ok(())
     }
 
     fn fid_of(
@@ -227,9 +236,7 @@ impl Identity {
             return Err(RegistrationRefusal::ForeignEndpoint);
         };
         let base = self.registration_record(over, now).await?;
-        if base.is_none_or(|base| base.device.is_none()) {
-            return Err(RegistrationRefusal::NoSubscription);
-        }
+        let base = base.and_then(|base| base.device).ok_or(RegistrationRefusal::NoSubscription)?;
         Ok(WebTransport {
             endpoint: subscription.endpoint.clone(),
             p256dh,
@@ -237,6 +244,7 @@ impl Identity {
             application_pub_key: subscription.application_pub_key.clone(),
             over: Some(over.into()),
             origin: subscription.origin.chars().take(255).collect(),
+            device: base.device,
         })
     }
 }

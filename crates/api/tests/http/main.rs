@@ -4,6 +4,7 @@ mod batch;
 mod discovery;
 mod engine;
 mod groups;
+mod membership;
 mod oauth;
 mod registration;
 mod seeds;

@@ -58,6 +58,9 @@ pub struct WebTransport {
     pub over: Option<RegistrationRef>,
     #[prost(string, tag = "6")]
     pub origin: String,
+    /// The device of that subscription: known also when the subscription is no more.
+    #[prost(uint64, tag = "7")]
+    pub device: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
