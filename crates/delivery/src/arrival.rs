@@ -83,7 +83,7 @@ impl Dispatcher {
         device: DeviceId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.members.registered(id, now).await?;
+        self.members.joined_everyone(id, now).await;
         if self.presence.get(device).is_none() {
             return Ok(());
         }
@@ -100,7 +100,7 @@ impl Dispatcher {
 
     /// A registration is no more: nobody wants its messages.
     pub async fn ended(&self, id: RegistrationId, now: Timestamp) -> Result<(), StoreError> {
-        self.members.ended(id, now).await?;
+        self.members.ended(id);
         let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
         let (dropped, device) = bucket.forget(id.slot);
         if dropped > 0 {
@@ -114,6 +114,7 @@ impl Dispatcher {
 
     /// A project is no more: what is being spread for it ends here.
     pub async fn project_deleted(&self, project: ProjectNumber, now: Timestamp) -> Result<(), StoreError> {
+        self.members.project_deleted(project);
         self.fanouts.cancel(project, now).await
     }
 }

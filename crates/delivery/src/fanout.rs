@@ -47,7 +47,7 @@ const PAGE: usize = 128;
 pub(crate) struct FanOuts {
     store: Store,
     ids: Arc<Ids>,
-    pub(crate) members: Arc<Members>,
+    pub(crate) members: Members,
     pub(crate) buckets: Buckets,
     jobs: Jobs,
 }
@@ -232,7 +232,7 @@ impl Jobs {
 }
 
 impl FanOuts {
-    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Arc<Members>) -> Self {
+    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Members) -> Self {
         Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default() }
     }
 

@@ -5,6 +5,7 @@ mod terms;
 
 mod groups;
 mod target;
+mod topics;
 
 mod fanout;
 mod matching;
@@ -36,6 +37,7 @@ pub use expire::{Step, Sweeper};
 pub use fanout::Preview;
 pub use groups::{GroupChange, GroupError};
 pub use quota::{Bucket, Quotas};
+pub use topics::{MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -65,10 +67,11 @@ pub struct Dispatcher {
     carrier: OnceLock<Arc<dyn Carrier>>,
     ids: Arc<ids::Ids>,
     meters: quota::Meters,
-    members: Arc<members::Members>,
+    members: members::Members,
     fanouts: Arc<fanout::FanOuts>,
     presence: presence::Presence,
     limits: Limits,
+    topic_names: topics::Names,
 }
 
 impl Dispatcher {
@@ -80,7 +83,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Self, StoreError> {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
-        let members = Arc::new(members::Members::new(store.clone()));
+        let members = members::Members::new(store.clone());
         let fanouts = Arc::new(fanout::FanOuts::new(store.clone(), ids.clone(), members.clone()));
         fanouts.resume(now).await?;
         Ok(Self {
@@ -94,6 +97,7 @@ impl Dispatcher {
             carrier: OnceLock::new(),
             ids,
             meters: quota::Meters::new(Quotas::OFF),
+            topic_names: topics::Names::default(),
         })
     }
 
@@ -107,6 +111,13 @@ impl Dispatcher {
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
+    }
+
+    /// With so many bytes for sets of members; 64 MiB without.
+    #[must_use]
+    pub fn with_member_memory(self, bytes: usize) -> Self {
+        self.members.set_memory(bytes);
+        self
     }
 
     /// Joins the carrier that takes deliveries to connected devices; once, at start.

@@ -8,6 +8,7 @@ use cresset_message::{DeviceQuota, ProjectNumber, RegistrationId, Rejection, Tim
 
 use crate::Delivery;
 
+const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -26,6 +27,8 @@ pub struct Quotas {
     pub collapse_keys: Option<u32>,
     /// Messages without a collapse key that wait for one app instance; beyond it all are dropped.
     pub stored: Option<u32>,
+    /// App instances of a project that are subscribed or unsubscribed in a second.
+    pub subscriptions_per_second: Option<u32>,
     /// Devices and app instances whose rates are remembered at a time. Beyond it those are
     /// forgotten who are soonest free to receive anyway; each takes 40 bytes.
     pub remembered: usize,
@@ -47,6 +50,7 @@ impl Quotas {
         collapsible: Some(Bucket { burst: 20, refill: Duration::from_secs(180) }),
         collapse_keys: Some(4),
         stored: Some(100),
+        subscriptions_per_second: Some(3_000),
         remembered: 1 << 18,
     };
 
@@ -57,6 +61,7 @@ impl Quotas {
         collapsible: None,
         collapse_keys: None,
         stored: None,
+        subscriptions_per_second: None,
         remembered: 1 << 18,
     };
 }
@@ -67,6 +72,7 @@ pub(crate) struct Meters {
     projects: Table<Window>,
     devices: Table<Rates>,
     collapsible: Table<Level>,
+    subscriptions: Table<Level>,
 }
 
 /// Projects whose rate is remembered: more than any server has that is busy in one minute.
@@ -80,6 +86,7 @@ impl Meters {
             projects: Table::new(limited(quotas.project_per_minute.is_some(), PROJECTS)),
             devices: Table::new(limited(per_device, quotas.remembered)),
             collapsible: Table::new(limited(quotas.collapsible.is_some(), quotas.remembered)),
+            subscriptions: Table::new(limited(quotas.subscriptions_per_second.is_some(), PROJECTS)),
             quotas,
         }
     }
@@ -96,6 +103,21 @@ impl Meters {
             window.room(limit, MINUTE, now).map_err(refused)?;
             window.count(MINUTE, now);
             Ok(())
+        })
+    }
+
+    /// So many app instances of a project are to be subscribed or unsubscribed at once.
+    pub(crate) fn admit_subscriptions(
+        &self,
+        project: ProjectNumber,
+        count: usize,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let Some(limit) = self.quotas.subscriptions_per_second else { return Ok(()) };
+        let bucket = Bucket { burst: limit, refill: SECOND / limit.max(1) };
+        self.subscriptions.with(mixed(project.0, 0), now, |level| {
+            let refused = |retry_after| Rejection::SubscriptionQuota { project, limit, retry_after };
+            level.owe(bucket, u32::try_from(count).unwrap_or(u32::MAX), now).map_err(refused)
         })
     }
 
@@ -198,6 +220,20 @@ impl Level {
             return Err(filled.since(now + whole));
         }
         self.empty = filled;
+        Ok(())
+    }
+
+    /// Takes all of `count` if there is room for one; the next ones wait until there is again.
+    fn owe(&mut self, bucket: Bucket, count: u32, now: Timestamp) -> Result<(), Duration> {
+        let whole = bucket.refill * bucket.burst;
+        // Nobody waits longer than a minute, whatever was taken and however the clock was set.
+        let longest = now + whole + MINUTE;
+        let empty = self.empty.max(now).min(longest);
+        let filled = empty + bucket.refill;
+        if filled > now + whole {
+            return Err(filled.since(now + whole));
+        }
+        self.empty = (empty + bucket.refill.saturating_mul(count).min(whole + MINUTE)).min(longest);
         Ok(())
     }
 }
@@ -372,6 +408,30 @@ mod tests {
         let taken = (0..40).filter(|_| level.take(bucket, after(4_000)).is_ok()).count();
         assert_eq!(taken, 20);
         assert_eq!(level.take(bucket, Timestamp::from_secs(0)), Err(Duration::from_secs(180)));
+    }
+
+    #[test]
+    fn what_begins_within_the_quota_is_taken_whole_and_paid_for() {
+        let quotas = Quotas { subscriptions_per_second: Some(100), ..Quotas::OFF };
+        let meters = Meters::new(quotas);
+        let project = ProjectNumber(7);
+        let take =
+            |count, millis| meters.admit_subscriptions(project, count, START + Duration::from_millis(millis));
+        let refused = |millis| {
+            let retry_after = Duration::from_millis(millis);
+            Err(Rejection::SubscriptionQuota { project, limit: 100, retry_after })
+        };
+        assert_eq!(take(99, 0), Ok(()));
+        assert_eq!(take(1_000, 0), Ok(()), "there is room for one");
+        assert_eq!(take(1, 0), refused(10_000));
+        assert_eq!(take(1, 9_999), refused(1));
+        assert_eq!(take(1, 10_000), Ok(()));
+        assert_eq!(take(1, 10_000), refused(10));
+        assert_eq!(meters.admit_subscriptions(ProjectNumber(8), 1, START), Ok(()));
+        // Whatever is taken, and when: a minute is the most.
+        assert_eq!(take(usize::MAX, 20_000), Ok(()));
+        assert_eq!(take(1, 20_000), refused(60_010));
+        assert_eq!(take(1, 0), refused(60_010), "the clock was set back");
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use cresset_message::{
-    DeviceId, Fid, Layout, Platform, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp,
-    WebKeys,
+    DeviceId, Fid, Layout, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebKeys,
 };
 use cresset_store::StoreError;
 use cresset_store::tables::fids::{self, FidRecord};
@@ -42,7 +41,11 @@ impl Dispatcher {
         self.recipient(id, now).await.map_err(refusal)?.map(Arc::new).ok_or(Rejection::Unregistered)
     }
 
-    async fn registration_of_fid(&self, fid: &Fid, now: Timestamp) -> Result<RegistrationId, Rejection> {
+    pub(crate) async fn registration_of_fid(
+        &self,
+        fid: &Fid,
+        now: Timestamp,
+    ) -> Result<RegistrationId, Rejection> {
         let row =
             self.store.get(&fids::key(fid), now).await.map_err(refusal)?.ok_or(Rejection::Unregistered)?;
         let record = FidRecord::from_bytes(&row.value).map_err(refusal)?;
@@ -67,7 +70,7 @@ impl Dispatcher {
         }
     }
 
-    async fn registration(
+    pub(crate) async fn registration(
         &self,
         id: RegistrationId,
         now: Timestamp,
@@ -113,11 +116,7 @@ fn recipient(
     Some(Recipient {
         registration: id,
         device: DeviceId::new(device)?,
-        platform: match record.platform {
-            1 => Platform::Android,
-            2 => Platform::Ios,
-            _ => Platform::Web,
-        },
+        platform: record.platform(),
         fid: record.fid.parse().ok(),
         app_id: record.app_id.parse().ok(),
         category,

@@ -42,7 +42,7 @@ impl Change {
         self.batch.put(registrations::key(id), record.to_bytes(), None);
         // Bare Web Push subscriptions are of no project whose messages they could get.
         if id.project != ProjectNumber::SYSTEM {
-            self.batch.put(members::key(id, TopicKey::EVERYONE), Vec::new(), None);
+            self.batch.put(members::key(id, TopicKey::of_platform(record.platform())), Vec::new(), None);
         }
         let (carrier, old) = (carrier_of(record), before.and_then(carrier_of));
         if let Some(old) = old.filter(|old| Some(*old) != carrier) {
@@ -50,16 +50,15 @@ impl Change {
         }
         if let Some(carrier) = carrier {
             self.batch.put(carried::key(carrier, id), Vec::new(), None);
-            if old != Some(carrier) {
-                self.news.push(News::Registered(id, carrier));
-            }
+            // Also when only its keys have changed.
+            self.news.push(News::Registered(id, carrier));
         }
     }
 
     fn end(&mut self, id: RegistrationId, record: &RegistrationRecord, topics: &[Topic]) {
         self.batch.delete(registrations::key(id));
         if id.project != ProjectNumber::SYSTEM {
-            self.batch.delete(members::key(id, TopicKey::EVERYONE));
+            self.batch.delete(members::key(id, TopicKey::of_platform(record.platform())));
         }
         if let Some(carrier) = carrier_of(record) {
             self.batch.delete(carried::key(carrier, id));

@@ -76,6 +76,17 @@ pub enum Rejection {
         retry_after: Duration,
     },
 
+    /// Changes of a project's subscriptions in a second.
+    SubscriptionQuota {
+        project: ProjectNumber,
+        limit: u32,
+        retry_after: Duration,
+    },
+    /// Topics of one app instance.
+    TooManyTopics {
+        limit: usize,
+    },
+
     // --- ours ---
     /// The server cannot make it durable now (disk full, shutting down, overloaded).
     Unavailable {
@@ -132,6 +143,12 @@ impl Rejection {
                 "Too many messages of the project to topics and conditions are still being spread. Try again, with back-off."
             }
             Self::ProjectQuota { .. } => "Too many sends of the project. Wait as long as `Retry-After` says.",
+            Self::SubscriptionQuota { .. } => {
+                "Too many app instances were subscribed or unsubscribed. Wait as long as `Retry-After` says."
+            }
+            Self::TooManyTopics { .. } => {
+                "The app instance has as many topics as it may have: unsubscribe it from others first."
+            }
             Self::Unavailable { .. } => {
                 "The server cannot make the message durable now. Nothing was sent: try again, with back-off."
             }
@@ -169,6 +186,12 @@ impl Rejection {
             Self::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after },
             Self::FanOutQuota { project: ProjectNumber(123_456_789_012), limit: 1_000, retry_after },
             Self::ProjectQuota { project: ProjectNumber(123_456_789_012), limit: 600_000, retry_after },
+            Self::SubscriptionQuota {
+                project: ProjectNumber(123_456_789_012),
+                limit: 3_000,
+                retry_after: Duration::from_secs(1),
+            },
+            Self::TooManyTopics { limit: 2_000 },
             Self::Unavailable { retry_after: Duration::from_secs(5) },
             Self::Internal,
         ]
@@ -187,6 +210,6 @@ mod tests {
         let kinds: HashSet<_> = samples.iter().map(std::mem::discriminant).collect();
         let meanings: HashSet<_> = samples.iter().map(Rejection::meaning).collect();
         // As many as `meaning` has arms, which the compiler counts.
-        assert_eq!((samples.len(), kinds.len(), meanings.len()), (22, 22, 22));
+        assert_eq!((samples.len(), kinds.len(), meanings.len()), (24, 24, 24));
     }
 }

@@ -82,6 +82,7 @@ pub struct QuotaConfig {
     pub collapsible_refill_seconds: Option<u32>,
     pub collapse_keys: Option<u32>,
     pub stored: Option<u32>,
+    pub subscriptions_per_second: Option<u32>,
     pub remembered: Option<u32>,
 }
 
@@ -114,6 +115,7 @@ impl QuotaConfig {
             collapsible: collapsible.map(|burst| Bucket { burst, refill: Duration::from_secs(refill) }),
             collapse_keys: own(self.collapse_keys, profile.collapse_keys),
             stored: own(self.stored, profile.stored),
+            subscriptions_per_second: own(self.subscriptions_per_second, profile.subscriptions_per_second),
             remembered: self.remembered.map_or(profile.remembered, |entries| entries as usize),
         }
     }

@@ -92,6 +92,7 @@ impl Server {
             live_bytes: config.limits.fanout_memory_mb << 20,
         };
         let dispatcher = dispatcher.with_quotas(config.quotas.quotas()).with_limits(fan_outs);
+        let dispatcher = dispatcher.with_member_memory(config.limits.topic_memory_mb << 20);
         let dispatcher = Arc::new(dispatcher);
         core.identity.set_watch(Arc::new(background::Telling(dispatcher.clone())));
         let (stop, stopping) = watch::channel(false);

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use cresset_identity::{Told, Watch};
-use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp, Topic};
+use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Timestamp, Topic};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::{carried, registrations};
 use cresset_store::{Batch, Engine as _, Table};
@@ -80,7 +80,7 @@ fn topic(n: usize) -> Topic {
 async fn rows(world: &World, id: RegistrationId, device: u64) -> [bool; 5] {
     let keys = [
         registrations::key(id),
-        members::key(id, TopicKey::EVERYONE),
+        members::key(id, TopicKey::of_platform(Platform::Android)),
         carried::key(DeviceId::new(device).unwrap(), id),
         members::key(id, TopicKey::of("topic-0")),
         members::topic_key(id, "topic-0"),
@@ -88,6 +88,10 @@ async fn rows(world: &World, id: RegistrationId, device: u64) -> [bool; 5] {
     let mut there = [false; 5];
     for (there, key) in there.iter_mut().zip(&keys) {
         *there = world.engine.get(key, world.now()).await.unwrap().is_some();
+    }
+    for platform in [Platform::Ios, Platform::Web] {
+        let key = members::key(id, TopicKey::of_platform(platform));
+        there[1] |= world.engine.get(&key, world.now()).await.unwrap().is_some();
     }
     there
 }
@@ -273,7 +277,7 @@ async fn no_row_stays_of_what_moves_and_ends_at_the_same_moment() {
         assert_eq!(world.engine.rows(Table::Carried, &partition).await, 1, "the subscription");
     }
     let demo = world.demo().number;
-    let everyone = members::partition(demo, 0, TopicKey::EVERYONE);
+    let everyone = members::partition(demo, 0, TopicKey::of_platform(Platform::Web));
     assert_eq!(world.engine.rows(Table::TopicMembers, &everyone).await, 0);
     // Whoever was told that one began was told that it ended, later.
     let heard = listener.heard();

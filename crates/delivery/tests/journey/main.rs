@@ -1,4 +1,5 @@
-//! The journey of a message over the memory engine: what waits for a device, and in which order.
+//! The journey of a message over the memory engine: who is meant, what waits for a device, and in
+//! which order.
 
 mod fanout;
 mod groups;
@@ -7,4 +8,5 @@ mod merge;
 mod quotas;
 mod sending;
 mod stored;
+mod topics;
 mod world;

@@ -1,7 +1,7 @@
 //! registrations: partition (project, bucket), sort slot. A slot is never used twice.
 
 use bytes::Bytes;
-use cresset_message::{ProjectNumber, RegistrationId};
+use cresset_message::{Platform, ProjectNumber, RegistrationId};
 
 use crate::{RowKey, StoreError, Table};
 
@@ -98,6 +98,15 @@ pub fn key(id: RegistrationId) -> RowKey {
 }
 
 impl RegistrationRecord {
+    /// Its platform as a word; what is unknown is the web's, which is the newest.
+    pub fn platform(&self) -> Platform {
+        match self.platform {
+            1 => Platform::Android,
+            2 => Platform::Ios,
+            _ => Platform::Web,
+        }
+    }
+
     pub fn to_bytes(&self) -> Vec<u8> {
         super::encode(self)
     }

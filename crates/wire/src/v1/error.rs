@@ -45,6 +45,7 @@ pub fn google_error(code: u16, status: &str, message: &str) -> String {
 #[derive(Clone, Copy)]
 enum Status {
     InvalidArgument,
+    FailedPrecondition,
     Unauthenticated,
     PermissionDenied,
     NotFound,
@@ -56,7 +57,7 @@ enum Status {
 impl Status {
     const fn code(self) -> u16 {
         match self {
-            Self::InvalidArgument => 400,
+            Self::InvalidArgument | Self::FailedPrecondition => 400,
             Self::Unauthenticated => 401,
             Self::PermissionDenied => 403,
             Self::NotFound => 404,
@@ -69,6 +70,7 @@ impl Status {
     const fn name(self) -> &'static str {
         match self {
             Self::InvalidArgument => "INVALID_ARGUMENT",
+            Self::FailedPrecondition => "FAILED_PRECONDITION",
             Self::Unauthenticated => "UNAUTHENTICATED",
             Self::PermissionDenied => "PERMISSION_DENIED",
             Self::NotFound => "NOT_FOUND",
@@ -140,10 +142,16 @@ fn say(rejection: &Rejection) -> Said {
         Rejection::SenderIdMismatch => {
             Said::new(Status::PermissionDenied, "SenderId mismatch", vec![fcm("SENDER_ID_MISMATCH")])
         }
-        // A status that every SDK knows; UNIMPLEMENTED makes the Java SDK throw (§5).
         Rejection::DeviceQuota { quota, .. } => say_device_quota(*quota),
         Rejection::FanOutQuota { project, limit, .. } => say_fan_out_quota(*project, *limit),
         Rejection::ProjectQuota { project, limit, .. } => say_project_quota(*project, *limit),
+        Rejection::SubscriptionQuota { project, limit, .. } => say_subscription_quota(*project, *limit),
+        // Waiting does not help, so that it is not 429 (`protocol/topics-and-batch.md` §4).
+        Rejection::TooManyTopics { limit } => Said::new(
+            Status::FailedPrecondition,
+            format!("The app instance is subscribed to {limit} topics, which is the limit."),
+            vec![fcm("INVALID_ARGUMENT")],
+        ),
         Rejection::Unavailable { .. } => {
             Said::new(Status::Unavailable, "The service is currently unavailable.", vec![fcm("UNAVAILABLE")])
         }
@@ -227,6 +235,19 @@ fn say_fan_out_quota(project: ProjectNumber, limit: u32) -> Said {
     )
 }
 
+/// The real text is unknown; status and code are documented (`protocol/topics-and-batch.md` §3).
+fn say_subscription_quota(project: ProjectNumber, limit: u32) -> Said {
+    let description = format!(
+        "More than {limit} app instances of project {project} subscribed or unsubscribed in a second."
+    );
+    let violation = QuotaViolation { subject: "project", description };
+    Said::new(
+        Status::ResourceExhausted,
+        "Topic subscription rate exceeded.",
+        vec![fcm("QUOTA_EXCEEDED"), Detail::QuotaFailure { violations: vec![violation] }],
+    )
+}
+
 fn say_project_quota(project: ProjectNumber, limit: u32) -> Said {
     let message = format!(
         "Quota exceeded for quota metric 'Send requests' and limit 'Send requests per minute' of service \
@@ -261,6 +282,7 @@ fn retry_after(rejection: &Rejection) -> Option<u64> {
         Rejection::DeviceQuota { retry_after, .. }
         | Rejection::FanOutQuota { retry_after, .. }
         | Rejection::ProjectQuota { retry_after, .. }
+        | Rejection::SubscriptionQuota { retry_after, .. }
         | Rejection::Unavailable { retry_after } => Some(ceiling(retry_after)),
         _ => None,
     }

@@ -209,6 +209,13 @@ fn quotas_are_told_with_a_time_to_come_back() {
     assert_eq!((device.status, device.retry_after), (429, Some(60)));
     assert_eq!(body["error"]["details"][0], fcm("QUOTA_EXCEEDED"));
     assert_eq!(body["error"]["details"][1]["@type"], "type.googleapis.com/google.rpc.QuotaFailure");
+
+    let retry_after = Duration::from_millis(1_200);
+    let topics =
+        render(&Rejection::SubscriptionQuota { project: ProjectNumber(4711), limit: 3_000, retry_after });
+    let body: Value = serde_json::from_str(&topics.body).unwrap();
+    assert_eq!((topics.status, topics.retry_after), (429, Some(2)));
+    assert_eq!(body["error"]["details"][0], fcm("QUOTA_EXCEEDED"));
 }
 
 #[test]
