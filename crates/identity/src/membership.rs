@@ -6,7 +6,7 @@ use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp, Topic}
 use cresset_store::tables::carried;
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, RegistrationRecord};
-use cresset_store::{Batch, Condition, StoreError, Table};
+use cresset_store::{Batch, Condition, Store, StoreError, Table};
 
 use crate::{ATTEMPTS, Identity, contended};
 
@@ -86,11 +86,7 @@ impl Identity {
         record: &RegistrationRecord,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let partition = members::topics_partition(id);
-        let page = self.store.scan(Table::MemberTopics, &partition, b"", MAX_TOPICS, now).await?;
-        let topics: Vec<Topic> =
-            page.rows.iter().map(|row| members::topic_of(&row.sort)).collect::<Result<_, _>>()?;
-        change.end(id, record, &topics);
+        change.end(id, record, &topics_of(&self.store, id, now).await?);
         Ok(())
     }
 
@@ -120,12 +116,15 @@ impl Identity {
         let (store, watch) = (self.store.clone(), self.watch.get().cloned());
         let written = tokio::spawn(async move {
             let written = store.write(change.batch, now).await?;
-            if let Some(watch) = watch.filter(|_| written) {
-                for news in change.news {
-                    match news {
-                        News::Registered(id, device) => watch.registered(id, device, now).await,
-                        News::Ended(id) => watch.ended(id, now).await,
-                    }
+            let news = if written { change.news } else { Vec::new() };
+            for news in news {
+                if let News::Ended(id) = news {
+                    leave_late_topics(&store, id, now).await;
+                }
+                match (&watch, news) {
+                    (Some(watch), News::Registered(id, device)) => watch.registered(id, device, now).await,
+                    (Some(watch), News::Ended(id)) => watch.ended(id, now).await,
+                    (None, _) => {}
                 }
             }
             Ok(written)
@@ -133,5 +132,25 @@ impl Identity {
         written
             .await
             .unwrap_or_else(|e| Err(StoreError::Damaged(format!("a registration was given up: {e}"))))
+    }
+}
+
+async fn topics_of(store: &Store, id: RegistrationId, now: Timestamp) -> Result<Vec<Topic>, StoreError> {
+    let partition = members::topics_partition(id);
+    let page = store.scan(Table::MemberTopics, &partition, b"", MAX_TOPICS, now).await?;
+    page.rows.iter().map(|row| members::topic_of(&row.sort)).collect()
+}
+
+/// A topic that came after the topics were read, and before the registration ended: whoever wrote it
+/// found the registration there still. One that comes later finds that it is not.
+async fn leave_late_topics(store: &Store, id: RegistrationId, now: Timestamp) {
+    let left = async {
+        let topics = topics_of(store, id, now).await?;
+        let mut batch = Batch::default();
+        topics.iter().for_each(|topic| members::leave(&mut batch, id, topic));
+        if topics.is_empty() { Ok(true) } else { store.write(batch, now).await }
+    };
+    if let Err(e) = left.await {
+        tracing::debug!("topics of a registration that ended may have stayed: {e}");
     }
 }

@@ -12,11 +12,17 @@ pub(crate) struct Engine {
     inner: MemoryEngine,
     /// Tables whose writes are refused, as on a full disk.
     full: Mutex<Vec<Table>>,
+    /// Tables whose writes take long.
+    slow: Mutex<Vec<Table>>,
 }
 
 impl Engine {
     pub(crate) fn refuse_writes(&self, tables: &[Table]) {
         *self.full.lock().unwrap() = tables.to_vec();
+    }
+
+    pub(crate) fn slow_writes(&self, tables: &[Table]) {
+        *self.slow.lock().unwrap() = tables.to_vec();
     }
 
     pub(crate) async fn rows(&self, table: Table, partition: &[u8]) -> usize {
@@ -53,6 +59,11 @@ impl cresset_store::Engine for Engine {
             let first = batch.ops.first().map(|op| op.key().table);
             if first.is_some_and(|table| self.full.lock().unwrap().contains(&table)) {
                 return Err(StoreError::Unavailable("the disk is full".into()));
+            }
+            if first.is_some_and(|table| self.slow.lock().unwrap().contains(&table)) {
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
             }
             self.inner.write(batch, now).await
         })

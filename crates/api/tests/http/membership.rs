@@ -2,11 +2,12 @@
 
 use std::sync::{Arc, Mutex};
 
+use cresset_delivery::Dispatcher;
 use cresset_identity::{Told, Watch};
-use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Timestamp, Topic};
+use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Rejection, Timestamp, Topic};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::{carried, registrations};
-use cresset_store::{Batch, Engine as _, Table};
+use cresset_store::{Batch, Engine as _, Store, Table};
 use cresset_wire::token::{Presented, TokenKey, present};
 use serde_json::json;
 
@@ -188,7 +189,7 @@ async fn a_web_app_moves_to_the_device_of_its_subscription() {
     let heard = listener.heard();
     assert_eq!(heard.last(), Some(&News::Registered(id, other.id)));
     assert_eq!(web(&world, &app, &other).await, id);
-    assert_eq!(listener.heard(), [], "nothing moved");
+    assert_eq!(listener.heard(), [News::Registered(id, other.id)], "its keys may be others");
 
     let key = world.demo().api_keys[0].clone();
     let headers = [("x-goog-api-key", &*key), ("x-goog-firebase-installations-auth", &*app.auth_token)];
@@ -236,7 +237,7 @@ async fn receivers_of_2018_come_and_go_too() {
     assert_eq!(listener.heard(), [News::Registered(id, phone.id)]);
     let again = [&fields[..], &[("token", token), ("push_set", push_set)]].concat();
     world.form("/fcm/connect/subscribe", &[], &again).await;
-    assert_eq!(listener.heard(), []);
+    assert_eq!(listener.heard(), [News::Registered(id, phone.id)]);
     let gone = [("authorized_entity", &*number), ("token", token), ("pushSet", push_set)];
     assert_eq!(world.form("/fcm/connect/unsubscribe", &[], &gone).await.json(), json!({}));
     assert_eq!(rows(&world, id, phone.id).await, NOTHING);
@@ -249,6 +250,43 @@ async fn a_project_that_is_deleted_is_told_of() {
     let number = world.project("other").await.number;
     world.identity.delete_project(&"other".parse().unwrap(), world.now()).await.unwrap();
     assert_eq!(listener.heard(), [News::ProjectDeleted(number)]);
+}
+
+/// Whoever subscribes finds the registration gone, or whoever ends it finds the topic.
+#[tokio::test]
+async fn a_topic_that_comes_while_its_registration_ends_does_not_stay() {
+    let (world, _) = watched().await;
+    let store: Store = world.engine.clone();
+    let dice = Arc::new(|bytes: &mut [u8]| bytes.fill(1));
+    let dispatcher = Dispatcher::open(store, TokenKey::new(&[9; 32]), dice, world.now()).await.unwrap();
+    let sender = world.demo().number.to_string();
+    let (mut joined, mut late) = (0, 0);
+    // A registration ends with such a row.
+    world.engine.slow_writes(&[Table::DeviceRegistrations]);
+    let wait = async |times: usize| {
+        for _ in 0..times {
+            tokio::task::yield_now().await;
+        }
+    };
+    for round in 0..100 {
+        let phone = world.check_in().await;
+        let id = android(&world, &phone, "").await;
+        let subscribe = async {
+            wait(round % 10 * 3).await;
+            match dispatcher.subscribe_one(id, &topic(0), world.now()).await {
+                Ok(false) => joined += 1,
+                Err(Rejection::Unregistered) => late += 1,
+                other => panic!("{other:?}"),
+            }
+        };
+        let end = async {
+            wait(round / 10).await;
+            unregister(&world, &phone, "com.example.app", &sender).await;
+        };
+        tokio::join!(end, subscribe);
+        assert_eq!(rows(&world, id, phone.id).await, NOTHING, "round {round}");
+    }
+    assert!(joined > 1 && late > 1, "{joined} {late}");
 }
 
 /// A subscription below and a web app above, moved, renewed and ended all at once.
