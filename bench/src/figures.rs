@@ -1,5 +1,6 @@
 //! From samples to what is printed.
 
+use std::fmt;
 use std::time::Duration;
 
 /// Times of single operations, in microseconds.
@@ -36,6 +37,28 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// The middle, and how far the others lie around it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) median: f64,
+    least: f64,
+    most: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: Vec<f64>) -> Self {
+        let least = values.iter().copied().fold(f64::NAN, f64::min);
+        let most = values.iter().copied().fold(f64::NAN, f64::max);
+        Self { median: median(values), least, most }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.2} to {:.2})", self.median, self.least, self.most)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +72,6 @@ mod tests {
         assert_eq!(latencies.p50_p99(), (50.0, 99.0));
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert!(median(Vec::new()).is_nan());
+        assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]).to_string(), "2.00 (1.00 to 3.00)");
     }
 }

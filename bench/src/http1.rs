@@ -37,7 +37,7 @@ pub(crate) async fn connect(world: &World, count: usize, bodies: &[Bytes]) -> Ou
     Ok(connections)
 }
 
-fn request(world: &World, body: &Bytes) -> Bytes {
+pub(crate) fn request(world: &World, body: &Bytes) -> Bytes {
     let head = format!(
         "POST {} HTTP/1.1\r\nhost: {HOST}\r\nauthorization: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         world.send_path(),
@@ -81,7 +81,7 @@ impl Connection {
     }
 }
 
-fn is_whole(read: &[u8]) -> Outcome<bool> {
+pub(crate) fn is_whole(read: &[u8]) -> Outcome<bool> {
     let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(false) };
     let head = std::str::from_utf8(&read[..end])?;
     let length = head.lines().find_map(|line| {

@@ -4,6 +4,7 @@
 //!
 //! `cargo build --release -p cresset-server && cargo run --release -p cresset-bench -- all`
 
+mod compare;
 mod figures;
 mod fsync;
 mod http1;
@@ -12,6 +13,7 @@ mod idle;
 mod parse;
 mod process;
 mod send;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,8 +45,10 @@ enum Command {
     Idle(Idle),
     /// Reading a request: the largest message, and bodies made to hurt (no server)
     Parse,
-    /// All of them, with their defaults
+    /// All of the above, with their defaults
     All,
+    /// One publish to many connected subscribers, beside Redis and Mosquitto
+    Compare(compare::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
@@ -83,6 +87,7 @@ fn run(cli: &Cli) -> Outcome<()> {
                 send::measure(&Subject::start(cli).await?, &send::Options::default()).await?;
                 idle::measure(&Subject::start(cli).await?, idle::COUNT).await
             }
+            Command::Compare(options) => compare::measure(cli, options).await,
             Command::Hold => idle::hold().await,
         }
     })
