@@ -10,9 +10,12 @@ mod fsync;
 mod http1;
 mod http2;
 mod idle;
+mod offline;
 mod parse;
 mod process;
 mod send;
+mod subscribe;
+mod topic;
 mod topics;
 
 use std::path::PathBuf;
@@ -49,6 +52,10 @@ enum Command {
     All,
     /// One publish to many connected subscribers, beside Redis and Mosquitto
     Compare(compare::Options),
+    /// Durable memberships a second, and what one costs the server
+    Subscribe(subscribe::Options),
+    /// A send to a topic of many registrations that are not connected
+    Topic(topic::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
@@ -88,9 +95,21 @@ fn run(cli: &Cli) -> Outcome<()> {
                 idle::measure(&Subject::start(cli).await?, idle::COUNT).await
             }
             Command::Compare(options) => compare::measure(cli, options).await,
+            Command::Subscribe(options) => subscribe::measure(&Subject::start(cli).await?, options).await,
+            Command::Topic(options) => topic::measure(cli, options).await,
             Command::Hold => idle::hold().await,
         }
     })
+}
+
+impl Cli {
+    /// The server's binary.
+    fn program(&self) -> Outcome<PathBuf> {
+        match &self.server {
+            Some(program) => Ok(program.clone()),
+            None => Ok(std::env::current_exe()?.with_file_name("cresset")),
+        }
+    }
 }
 
 /// A fresh server on a fresh folder.
@@ -103,15 +122,11 @@ struct Subject {
 impl Subject {
     async fn start(cli: &Cli) -> Outcome<Self> {
         process::allow_many_files()?;
-        let program = match &cli.server {
-            Some(program) => program.clone(),
-            None => std::env::current_exe()?.with_file_name("cresset"),
-        };
         let folder = match &cli.folder {
             Some(parent) => TempDir::new_in(parent)?,
             None => TempDir::new()?,
         };
-        let binary = Binary::start(&program, &folder.path().join("data"))?;
+        let binary = Binary::start(&cli.program()?, &folder.path().join("data"))?;
         let world = World::of_demo(&binary).await?;
         Ok(Self { binary, world, folder })
     }
