@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use cresset_e2e::{Outcome, now};
-use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp, Topic};
+use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Timestamp, Topic};
 use cresset_store::embedded::{EmbeddedEngine, Options};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
@@ -101,7 +101,7 @@ impl Plan {
         let id = RegistrationId { project: self.project, bucket, slot: index as u16 };
         let device = DeviceId::new(index + 1).expect("a number below 2^48 that is not 0");
         batch.put(registrations::key(id), self.record(index, device, now).to_bytes(), None);
-        batch.put(members::key(id, TopicKey::EVERYONE), Bytes::new(), None);
+        batch.put(members::key(id, TopicKey::of_platform(Platform::Android)), Bytes::new(), None);
         batch.put(carried::key(device, id), Bytes::new(), None);
         for topic in &self.topics {
             members::join(batch, id, topic, now);
