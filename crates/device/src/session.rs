@@ -151,6 +151,14 @@ impl Session {
         }
     }
 
+    /// Writes a message that [`Session::offer`] wants, as a copy of one that is encoded: its frame is
+    /// appended to `out`.
+    pub fn deliver_copy(&mut self, id: MessageId, template: &[u8], now: Timestamp, out: &mut Vec<u8>) {
+        if let Phase::Live(live) = &mut self.phase {
+            live.deliver_copy(id, template, self.received, now, out);
+        }
+    }
+
     fn received(&mut self, incoming: Incoming, now: Timestamp, actions: &mut Vec<Action>) {
         self.received = self.received.saturating_add(1);
         match (&mut self.phase, incoming) {

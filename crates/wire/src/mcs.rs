@@ -4,7 +4,9 @@
 mod codec;
 mod messages;
 
-pub use codec::{Decoder, FrameError, Incoming, MAX_PAYLOAD, Role, VERSION, encode};
+pub use codec::{
+    Decoder, FrameError, Incoming, MAX_PAYLOAD, Role, VERSION, encode, encode_copy, stanza_id, template,
+};
 pub use messages::{
     AppData, Close, DataMessageStanza, ErrorInfo, Extension, HeartbeatAck, HeartbeatConfig, HeartbeatPing,
     HeartbeatStat, IqStanza, IqType, LoginRequest, LoginResponse, SELECTIVE_ACK, STREAM_ACK, SelectiveAck,
@@ -24,6 +26,8 @@ pub enum Frame {
     Data(Box<DataMessageStanza>),
 }
 
+const DATA_TAG: u8 = 8;
+
 impl Frame {
     /// The tag byte (`protocol/mcs.md` §3).
     pub fn tag(&self) -> u8 {
@@ -34,7 +38,7 @@ impl Frame {
             Self::LoginResponse(_) => 3,
             Self::Close(_) => 4,
             Self::Iq(_) => 7,
-            Self::Data(_) => 8,
+            Self::Data(_) => DATA_TAG,
         }
     }
 

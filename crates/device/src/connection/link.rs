@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_delivery::{Content, Delivery, Handoff};
-use cresset_message::{DeviceId, MessageId, Timestamp};
-use cresset_wire::mcs::{DataMessageStanza, Decoder, Role};
+use cresset_message::{DeviceId, Layout, Message, MessageId, Recipient, Timestamp};
+use cresset_wire::mcs::{DataMessageStanza, Decoder, Role, template};
 use cresset_wire::payload::{Envelope, deleted_messages, stanza};
 use cresset_wire::webpush::WebPushError;
 use tokio::net::TcpStream;
@@ -40,6 +40,36 @@ thread_local! {
     static BUFFERS: RefCell<Buffers> =
         RefCell::new(Buffers { incoming: vec![0; MAX_RECORD], plaintext: Vec::new(), outgoing: Vec::new() });
     static RECORD: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static TEMPLATE: RefCell<Template> = RefCell::default();
+}
+
+/// The message that was written last in this thread, as its copies share it. A fan-out writes the
+/// same one many times.
+#[derive(Default)]
+struct Template {
+    of: Option<(Arc<Message>, u64, Arc<Recipient>)>,
+    bytes: Vec<u8>,
+}
+
+impl Template {
+    /// Makes it the one of this delivery, whose recipient takes it in clear.
+    fn be_for(&mut self, delivery: &Delivery, message: &Arc<Message>, context: &Context) {
+        let same = self.of.as_ref().is_some_and(|(known, micros, recipient)| {
+            Arc::ptr_eq(known, message)
+                && *micros == delivery.id.micros
+                && recipient.category == delivery.recipient.category
+                && recipient.layout == delivery.recipient.layout
+                && recipient.registration.project == delivery.recipient.registration.project
+        });
+        if !same {
+            self.bytes.clear();
+            if let Ok(stanza) = form(delivery, context) {
+                self.bytes = template(&stanza);
+            }
+            self.of = Some((message.clone(), delivery.id.micros, delivery.recipient.clone()));
+        }
+    }
 }
 
 /// What a connection's task is to do next.
@@ -269,6 +299,12 @@ impl Link {
     }
 
     fn write_new(&mut self, delivery: &Delivery, socket: &TcpStream, now: Timestamp, context: &Context) {
+        if let (Content::Message(message), Layout::Raw { .. }) =
+            (&delivery.content, &delivery.recipient.layout)
+        {
+            context.counters.written.add(1);
+            return self.write_copy(delivery, message, socket, now, context);
+        }
         match form(delivery, context) {
             Ok(stanza) => {
                 context.counters.written.add(1);
@@ -281,6 +317,25 @@ impl Link {
                 self.acknowledged.push(delivery.id);
             }
         }
+    }
+
+    /// What is in clear is the same for all who receive it: it is encoded once.
+    fn write_copy(
+        &mut self,
+        delivery: &Delivery,
+        message: &Arc<Message>,
+        socket: &TcpStream,
+        now: Timestamp,
+        context: &Context,
+    ) {
+        TEMPLATE.with_borrow_mut(|template| {
+            template.be_for(delivery, message, context);
+            FRAME.with_borrow_mut(|frame| {
+                frame.clear();
+                self.session.deliver_copy(delivery.id, &template.bytes, now, frame);
+                self.seal(frame, socket, now);
+            });
+        });
     }
 
     fn on_event(&mut self, event: Event, socket: &TcpStream, now: Timestamp) {

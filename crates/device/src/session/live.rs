@@ -6,7 +6,7 @@ use std::time::Duration;
 use cresset_message::{MessageId, Timestamp};
 use cresset_wire::mcs::{
     DataMessageStanza, Frame, HeartbeatAck, HeartbeatPing, Incoming, IqStanza, LoginRequest, LoginResponse,
-    SELECTIVE_ACK, STREAM_ACK,
+    SELECTIVE_ACK, STREAM_ACK, encode_copy,
 };
 
 use super::{Action, Reason, bytes, first_frame, message_ids};
@@ -159,6 +159,19 @@ impl Live {
         self.in_flight.push_back((self.sent, id));
     }
 
+    pub(super) fn deliver_copy(
+        &mut self,
+        id: MessageId,
+        template: &[u8],
+        received: u32,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) {
+        encode_copy(template, id, stream_id(received), out);
+        self.count_sent(now);
+        self.in_flight.push_back((self.sent, id));
+    }
+
     pub(super) fn time_passed(
         &mut self,
         received: u32,
@@ -236,10 +249,14 @@ impl Live {
 
     /// Sends a frame that says how many frames we have, as all of ours after the login do.
     fn send(&mut self, frame: &Frame, now: Timestamp, actions: &mut Vec<Action>) {
+        self.count_sent(now);
+        actions.push(Action::Write(bytes(frame)));
+    }
+
+    fn count_sent(&mut self, now: Timestamp) {
         self.sent = self.sent.saturating_add(1);
         self.unacked_upstream = 0;
         self.heartbeat.quiet_since = now;
-        actions.push(Action::Write(bytes(frame)));
     }
 }
 

@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SecureRandom;
 use cresset_message::{Layout, Message, MessageId, Priority, Recipient, WebKeys, limits};
 
 use super::{android, topic_or, web_app};
-use crate::mcs::{AppData, DataMessageStanza};
+use crate::mcs::{AppData, DataMessageStanza, stanza_id};
 use crate::webpush::{KeyPair, WebPushError, aesgcm, random};
 
 /// One message for one registration, as its stanza needs to know it.
@@ -84,8 +84,7 @@ fn common(envelope: &Envelope<'_>) -> DataMessageStanza {
 /// What every stanza for a recipient says.
 fn addressed(id: MessageId, recipient: &Recipient, ttl: Duration) -> DataMessageStanza {
     DataMessageStanza {
-        // Google's has eight upper-case hex digits; nobody reads it.
-        id: Some(format!("{:08X}", id.unique as u32)),
+        id: Some(stanza_id(id)),
         category: recipient.category.clone(),
         persistent_id: Some(id.to_string()),
         ttl: Some(i32::try_from(ttl.as_secs()).unwrap_or(i32::MAX)),
