@@ -63,6 +63,17 @@ describe('Chromium with the Firebase JS SDK', { timeout: 240_000 }, () => {
     assert.equal(payload.from, demo.messagingSenderId);
   });
 
+  step('onMessage of a topic, which it came by', async () => {
+    assert.equal((await messaging.subscribeToTopic(token, 'browsers')).successCount, 1);
+    await messaging.send({ topic: 'browsers', data: { where: 'topic' } });
+    const payload = await site.foreground.next('onMessage');
+    assert.deepEqual([payload.data, payload.from], [{ where: 'topic' }, '/topics/browsers']);
+    await messaging.send({ condition: "'browsers' in topics && !('x' in topics)", data: { where: 'condition' } });
+    const other = await site.foreground.next('onMessage');
+    assert.deepEqual([other.data, other.from], [{ where: 'condition' }, demo.messagingSenderId]);
+    assert.equal((await messaging.unsubscribeFromTopic(token, 'browsers')).successCount, 1);
+  });
+
   step('onBackgroundMessage, with no window of the app', async () => {
     await leave();
     await messaging.send({ token, data: { where: 'background' } });

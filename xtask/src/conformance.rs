@@ -72,13 +72,20 @@ const PYTHON: Sdk = Sdk::Python(".venv");
 const PYTHON_6: Sdk = Sdk::Python(".venv-6");
 const PYTHON_5: Sdk = Sdk::Python(".venv-5");
 
-const SUITES: [Suite; 24] = [
+const SUITES: [Suite; 31] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
     Suite::new("browser.test.mjs", NODE),
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),
     Suite::new("batch.test.mjs", NODE_11),
+    Suite::new("topics.test.mjs", NODE),
+    Suite::new("topics.test.mjs", NODE_13),
+    Suite::new("topics.test.mjs", NODE_12),
+    Suite::new("topics.test.mjs", NODE_11),
+    Suite::new("test_topics.py", PYTHON),
+    Suite::new("test_topics.py", PYTHON_6),
+    Suite::new("test_topics.py", PYTHON_5),
     Suite::new("errors.test.mjs", NODE),
     Suite::new("errors.test.mjs", NODE_11),
     Suite::new("test_sender.py", PYTHON),
