@@ -69,7 +69,7 @@ fn admit(api: &Api, headers: &HeaderMap) -> Result<ProjectNumber, Refusal> {
         (None, Some(number)) => {
             api.identity.authorize(bearer(headers), &number.to_string(), (api.clock)()).map(Some)
         }
-        (None, None) => api.identity.authenticate(bearer(headers), (api.clock)()).map(|()| None),
+        (None, None) => api.identity.authenticate(bearer(headers), (api.clock)()).map(|_| None),
     };
     match sender? {
         Some(sender) => Ok(sender.number),
@@ -78,7 +78,7 @@ fn admit(api: &Api, headers: &HeaderMap) -> Result<ProjectNumber, Refusal> {
 }
 
 /// What follows `key=`.
-fn server_key(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn server_key(headers: &HeaderMap) -> Option<&str> {
     let (scheme, key) = header_text(headers, "authorization").split_once('=')?;
     scheme.trim().eq_ignore_ascii_case("key").then(|| key.trim())
 }

@@ -6,6 +6,7 @@ mod body;
 mod checkin;
 mod connect;
 mod groups;
+mod iid;
 mod installations;
 mod register3;
 mod registrations;
@@ -69,6 +70,20 @@ pub fn router(api: Api) -> Router {
         .route("/gcm/notification", get(groups::find).post(groups::change))
         .route("/fcm/googlenotification", post(groups::client_managed))
         .route("/gcm/googlenotification", post(groups::client_managed))
+        .route("/iid/{method}", post(iid::batch))
+        .route("/iid/v1/{token}/rel/topics/{topic}", post(iid::join).delete(iid::leave))
+        .route("/iid/info/{token}", get(iid::info))
+        .route(
+            "/v1/projects/{project}/registrations/{name}/topicSubscriptions",
+            get(v1::subscriptions::list).post(v1::subscriptions::create),
+        )
+        .route(
+            "/v1/projects/{project}/registrations/{name}/topicSubscriptions/{topic}",
+            get(v1::subscriptions::find)
+                .patch(v1::subscriptions::update)
+                .delete(v1::subscriptions::remove)
+                .post(v1::subscriptions::change_own),
+        )
         .route("/checkin", post(checkin::check_in))
         .route("/c2dm/register3", post(register3::register3))
         .method_not_allowed_fallback(not_found)

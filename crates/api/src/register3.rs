@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use cresset_identity::{Register3, Register3Error, is_passing};
-use cresset_message::{DeviceId, Timestamp};
+use cresset_message::{DeviceId, Rejection, Timestamp};
 use http::{HeaderMap, StatusCode};
 
 use crate::Api;
@@ -45,13 +45,37 @@ async fn answer(
             .first(&["X-Goog-Firebase-Installations-Auth", "X-goog-firebase-installations-auth"])
             .to_owned(),
     };
-    if matches!(form.first(&["delete", "X-delete"]), "true" | "1") {
+    let delete = matches!(form.first(&["delete", "X-delete"]), "true" | "1");
+    let topic = form.first(&["X-gcm.topic", "gcm.topic"]);
+    if !topic.is_empty() {
+        return change_topic(api, device, form.get("sender"), topic, !delete, now).await;
+    }
+    if delete {
         let done = api.identity.unregister3(device, &register, now).await?;
         let word = if done.old_style { "deleted" } else { "token" };
         return Ok(format!("{word}={}", done.app));
     }
     let token = api.identity.register3(device, &register, now).await?;
     Ok(format!("token={token}"))
+}
+
+/// An app joins or leaves a topic: it names itself by its token where the sender stands.
+async fn change_topic(
+    api: &Api,
+    device: DeviceId,
+    token: &str,
+    topic: &str,
+    join: bool,
+    now: Timestamp,
+) -> Result<String, Register3Error> {
+    let topic = topic.parse().map_err(|_| Register3Error::InvalidParameters)?;
+    match api.dispatcher.change_own(device, token, &topic, join, now).await {
+        Ok(()) => Ok(format!("token={token}")),
+        Err(Rejection::Unregistered) => Err(Register3Error::InvalidSender),
+        Err(Rejection::TooManyTopics { .. }) => Err(Register3Error::TooManyRegistrations),
+        // It is asked again, later.
+        Err(_) => Err(Register3Error::Unavailable),
+    }
 }
 
 /// `AidLogin <android id>:<security token>`, and the form must speak of the same device.
@@ -88,7 +112,7 @@ fn refusal_status(headers: &HeaderMap, error: &Register3Error) -> StatusCode {
     }
     match error {
         Register3Error::UnknownDevice | Register3Error::Authentication => StatusCode::UNAUTHORIZED,
-        Register3Error::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+        Register3Error::Store(_) | Register3Error::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::BAD_REQUEST,
     }
 }

@@ -75,7 +75,7 @@ pub(crate) async fn delete(
     }
 }
 
-fn auth_token(headers: &HeaderMap) -> &str {
+pub(crate) fn auth_token(headers: &HeaderMap) -> &str {
     header_text(headers, "x-goog-firebase-installations-auth")
 }
 
@@ -91,7 +91,7 @@ fn subscription(web: &Value) -> Subscription {
     }
 }
 
-fn refuse(refusal: &RegistrationRefusal) -> Response {
+pub(crate) fn refuse(refusal: &RegistrationRefusal) -> Response {
     let (code, status) = match refusal {
         RegistrationRefusal::Unauthenticated => (401, "UNAUTHENTICATED"),
         RegistrationRefusal::NotFound => (404, "NOT_FOUND"),

@@ -37,7 +37,7 @@ pub use expire::{Step, Sweeper};
 pub use fanout::Preview;
 pub use groups::{GroupChange, GroupError};
 pub use quota::{Bucket, Quotas};
-pub use topics::{MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
+pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;

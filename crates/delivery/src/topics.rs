@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
-use cresset_message::{Platform, ProjectNumber, RegistrationId, Rejection, Timestamp, Topic};
+use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Rejection, Timestamp, Topic};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, RegistrationRecord};
 use cresset_store::{Batch, RowKey, Store, StoreError, Table};
@@ -82,6 +82,14 @@ pub struct TopicPage {
     pub topics: Vec<(Topic, u64)>,
     /// The topic after which the next page begins; `None` at the end.
     pub next: Option<Topic>,
+}
+
+/// An app instance as others may know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Package or bundle name, or a web app's id.
+    pub application: Option<String>,
+    pub platform: Platform,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +187,26 @@ impl Dispatcher {
         self.change_one(registration, topic, Way::Join, now).await.map(|changed| !changed)
     }
 
+    /// An app joins or leaves by itself: the device shows that the token is of one of its own.
+    pub async fn change_own(
+        &self,
+        device: DeviceId,
+        token: &str,
+        topic: &Topic,
+        join: bool,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let Presented::Registration(id) = present(&self.tokens, token) else {
+            return Err(Rejection::Unregistered);
+        };
+        let recipient = self.recipient(id, now).await.map_err(refusal)?;
+        if recipient.is_none_or(|recipient| recipient.device != device) {
+            return Err(Rejection::Unregistered);
+        }
+        let way = if join { Way::Join } else { Way::Leave };
+        self.change_one(id, topic, way, now).await.map(drop)
+    }
+
     /// Unsubscribes one; whether it was subscribed.
     pub async fn unsubscribe_one(
         &self,
@@ -248,6 +276,22 @@ impl Dispatcher {
             page.rows.iter().map(topic).collect()
         };
         page.and_then(read).map_err(refusal)
+    }
+
+    /// What is known of an app instance; `None` when it cannot be reached.
+    pub async fn describe(
+        &self,
+        registration: RegistrationId,
+        now: Timestamp,
+    ) -> Result<Option<Described>, Rejection> {
+        let recipient = self.recipient(registration, now).await.map_err(refusal)?;
+        Ok(recipient.map(|recipient| Described {
+            platform: recipient.platform,
+            application: match (recipient.platform, recipient.app_id) {
+                (Platform::Web, app) => app.map(|app| app.to_string()),
+                _ => Some(recipient.category),
+            },
+        }))
     }
 
     /// Since when an app instance is in a topic, if it is.

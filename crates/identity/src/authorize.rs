@@ -77,9 +77,10 @@ impl Identity {
         Ok(Sender { project: holder.id.clone(), number: holder.number })
     }
 
-    /// Whether `credential` lets its holder send, for whichever project.
-    pub fn authenticate(&self, credential: Option<&str>, now: Timestamp) -> Result<(), Rejection> {
-        self.holder(credential, now).map(drop)
+    /// Whether `credential` lets its holder send; for which project.
+    pub fn authenticate(&self, credential: Option<&str>, now: Timestamp) -> Result<Sender, Rejection> {
+        let holder = self.holder(credential, now)?;
+        Ok(Sender { project: holder.id.clone(), number: holder.number })
     }
 
     fn holder(&self, credential: Option<&str>, now: Timestamp) -> Result<Arc<Project>, Rejection> {

@@ -46,6 +46,8 @@ pub enum Register3Error {
     InvalidParameters,
     #[error("TOO_MANY_REGISTRATIONS")]
     TooManyRegistrations,
+    #[error("SERVICE_NOT_AVAILABLE")]
+    Unavailable,
     #[error("INTERNAL_SERVER_ERROR")]
     Store(#[from] StoreError),
 }

@@ -205,7 +205,8 @@ impl Identity {
         (id.project == project.number).then_some(id)
     }
 
-    fn fid_of(
+    /// The installation that an auth token of this project names.
+    pub fn fid_of(
         &self,
         project: &Project,
         auth_token: &str,

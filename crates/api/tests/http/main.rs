@@ -10,4 +10,5 @@ mod registration;
 mod seeds;
 mod send;
 mod together;
+mod topics;
 mod world;

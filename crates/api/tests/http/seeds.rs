@@ -58,7 +58,7 @@ fn no_request_of_the_guides_is_lost() {
     let later = |what: &str| entries().filter(|(_, entry)| entry["later"] == what).count();
     assert_eq!(
         ["topics", "groups", "legacy", "xmpp"].map(later),
-        [5, 0, 15, 8],
+        [0, 0, 15, 8],
         "an issue that serves one of these takes the word out of its entries"
     );
 }
@@ -164,7 +164,7 @@ struct Request {
 
 impl Request {
     async fn is_answered(&self, world: &World, entry: &Value) -> Result<(), String> {
-        if entry["method"] == "XMPP" {
+        if entry["method"] == "XMPP" || entry["elsewhere"].is_string() {
             return Ok(());
         }
         if let Some(path) = &self.misspelt {
@@ -177,6 +177,10 @@ impl Request {
         let expected = &entry["answer"];
         match (&expected["parts"], &expected["error"]) {
             (Value::Array(statuses), _) => has_parts(statuses, &answer),
+            (_, Value::Null) if expected["body"].is_object() => {
+                is(&expected["status"], &answer.status.as_u16().into())?;
+                is(&expected["body"], &answer.json())
+            }
             (_, Value::Null) => is_accepted(&answer),
             (_, error) => is(&expected["status"], &answer.status.as_u16().into()).and(tells(error, &answer)),
         }

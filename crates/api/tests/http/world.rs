@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use cresset_api::Api;
-use cresset_delivery::Dispatcher;
+use cresset_delivery::{Dispatcher, Quotas};
 use cresset_identity::{Identity, NewApp, Project};
 use cresset_message::{Platform, Timestamp};
 use cresset_store::Store;
@@ -60,13 +60,18 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_quotas(Quotas::OFF).await
+    }
+
+    pub(crate) async fn with_quotas(quotas: Quotas) -> Self {
         let now = Arc::new(AtomicU64::new(1_800_000_000_000_000));
         let engine = Arc::new(Engine::default());
         let store: Store = engine.clone();
         let tokens = TokenKey::new(&[9; 32]);
         let start = Timestamp::from_micros(now.load(Ordering::Relaxed));
         let identity = Arc::new(Identity::open(store.clone(), tokens.clone(), dice(), start).await.unwrap());
-        let dispatcher = Arc::new(Dispatcher::open(store, tokens, dice(), start).await.unwrap());
+        let dispatcher = Dispatcher::open(store, tokens, dice(), start).await.unwrap().with_quotas(quotas);
+        let dispatcher = Arc::new(dispatcher);
         let clock = {
             let now = now.clone();
             Arc::new(move || Timestamp::from_micros(now.load(Ordering::Relaxed)))
