@@ -2,6 +2,7 @@
 //! server over HTTP, to a data folder at rest by calling this router in its own process.
 
 mod render;
+mod topics;
 
 use std::sync::Arc;
 
@@ -17,6 +18,8 @@ use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+pub use topics::{TopicsApi, topics_router};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -39,7 +39,7 @@ fn app(project: &Project, app: &App) -> Value {
     value
 }
 
-fn name(platform: Platform) -> &'static str {
+pub(crate) fn name(platform: Platform) -> &'static str {
     match platform {
         Platform::Android => "android",
         Platform::Ios => "ios",

@@ -598,4 +598,9 @@ impl Dispatcher {
     pub fn fanouts_open(&self) -> usize {
         self.fanouts.open_jobs()
     }
+
+    /// Those of one project.
+    pub fn fanouts_open_of(&self, project: ProjectNumber) -> usize {
+        self.fanouts.jobs.state().open.get(&project).map_or(0, BTreeMap::len)
+    }
 }

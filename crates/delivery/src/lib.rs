@@ -10,6 +10,7 @@ mod topics;
 mod fanout;
 mod matching;
 mod members;
+mod preview;
 
 mod buckets;
 mod inbox;

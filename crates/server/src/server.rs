@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_admin::Admin;
+use cresset_admin::{Admin, TopicsApi};
 use cresset_api::Api;
 use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
@@ -100,7 +100,12 @@ impl Server {
             Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
         let admin =
             Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
-        let fcm = cresset_api::router(api);
+        let topics = TopicsApi {
+            identity: core.identity.clone(),
+            dispatcher: dispatcher.clone(),
+            clock: clock::clock(),
+        };
+        let fcm = cresset_api::router(api).merge(cresset_admin::topics_router(topics));
         let local = fcm.clone().layer(axum::Extension(cresset_api::Plain));
         let local = local.merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
         let connections = Arc::new(Semaphore::new(config.limits.http_connections));

@@ -11,3 +11,4 @@ mod promise;
 mod quotas;
 mod start;
 mod support;
+mod topics;

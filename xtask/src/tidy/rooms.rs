@@ -59,7 +59,7 @@ const ROOMS: [Room; 14] = [
     },
     Room {
         name: "cresset-admin",
-        uses: &["cresset-message", "cresset-identity"],
+        uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
         tests_use: &["cresset-store"],
         // Cresset's own API.
         formats: &["serde", "serde_json"],

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cresset_delivery::{Carrier, Content, Delivery, Handoff, Limits, Quotas};
-use cresset_message::{DeviceId, Message, MessageId, RegistrationId, Rejection, Target};
+use cresset_message::{DeviceId, Message, MessageId, ProjectNumber, RegistrationId, Rejection, Target};
 use cresset_store::tables::{bodies, jobs, members, registrations};
 use cresset_store::{Batch, Table};
 
@@ -238,6 +238,8 @@ async fn a_small_send_does_not_wait_for_a_large_one_and_yet_does_not_overtake_it
     let order: Vec<u64> = world.pending(device(1), 10).await.iter().map(|d| d.id.micros).collect();
     assert_eq!(order, [large.micros, small.micros], "in that bucket the older one comes first");
     assert_eq!(world.dispatcher.fanouts_open(), 2, "and is not done elsewhere");
+    assert_eq!(world.dispatcher.fanouts_open_of(PROJECT), 2);
+    assert_eq!(world.dispatcher.fanouts_open_of(ProjectNumber(PROJECT.0 + 1)), 0);
     world.spread(NOW).await;
     assert_eq!(world.pending(device(1), 10).await.len(), 2);
 }

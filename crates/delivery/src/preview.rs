@@ -1,0 +1,79 @@
+//! Whom a target names now, without sending anything.
+
+use cresset_message::{
+    Condition, GroupId, Platform, ProjectNumber, Recipient, Rejection, Target, Timestamp, Topic,
+};
+use cresset_wire::token::open_group_key;
+
+use crate::{Dispatcher, Preview, refusal};
+
+impl Dispatcher {
+    /// Whom any target names. A token or a FID is one registration, the key of a group its members; of
+    /// those that are no more it is nobody, which is no error here.
+    pub async fn preview_target(
+        &self,
+        project: ProjectNumber,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Preview, Rejection> {
+        let condition = match target {
+            Target::Topic(name) => {
+                let topic: Topic = name.parse().map_err(|_| Rejection::TopicName)?;
+                Condition::Topic(topic.as_str().into())
+            }
+            Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
+            Target::Token(_) | Target::Fid(_) => return self.preview_single(project, target, now).await,
+        };
+        self.preview(project, &condition, now).await.map_err(refusal)
+    }
+
+    async fn preview_single(
+        &self,
+        project: ProjectNumber,
+        target: &Target,
+        now: Timestamp,
+    ) -> Result<Preview, Rejection> {
+        let mut preview = Preview::default();
+        if let Target::Token(text) = target
+            && let Some(group) = open_group_key(&self.tokens, text)
+        {
+            for member in self.members_of_group(project, group, now).await? {
+                self.count(&mut preview, &member);
+            }
+            return Ok(preview);
+        }
+        match self.recipient_of(project, target, now).await {
+            Ok(recipient) => self.count(&mut preview, &recipient),
+            Err(Rejection::Unregistered) => {}
+            Err(rejection) => return Err(rejection),
+        }
+        Ok(preview)
+    }
+
+    async fn members_of_group(
+        &self,
+        project: ProjectNumber,
+        group: GroupId,
+        now: Timestamp,
+    ) -> Result<Vec<Recipient>, Rejection> {
+        if group.project != project {
+            return Err(Rejection::SenderIdMismatch);
+        }
+        let group = self.group(group, now).await.map_err(refusal)?;
+        Ok(group.map(|group| group.members).unwrap_or_default())
+    }
+
+    fn count(&self, preview: &mut Preview, recipient: &Recipient) {
+        preview.registrations += 1;
+        *match recipient.platform {
+            Platform::Android => &mut preview.android,
+            Platform::Ios => &mut preview.ios,
+            Platform::Web => &mut preview.web,
+        } += 1;
+        let present = self.presence.get(recipient.device);
+        let is_carried = present.is_some_and(|present| {
+            present.carried.iter().any(|carried| carried.id() == recipient.registration)
+        });
+        preview.connected += usize::from(is_carried);
+    }
+}
