@@ -10,6 +10,7 @@ mod fsync;
 mod http1;
 mod http2;
 mod idle;
+mod kill;
 mod offline;
 mod parse;
 mod process;
@@ -48,6 +49,8 @@ enum Command {
     Idle(Idle),
     /// Reading a request: the largest message, and bodies made to hurt (no server)
     Parse,
+    /// Kills the server in the middle of fan-outs: nobody may be lost, nothing doubled
+    Kill(kill::Options),
     /// All of the above, with their defaults
     All,
     /// One publish to many connected subscribers, beside Redis and Mosquitto
@@ -96,6 +99,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             }
             Command::Compare(options) => compare::measure(cli, options).await,
             Command::Subscribe(options) => subscribe::measure(&Subject::start(cli).await?, options).await,
+            Command::Kill(options) => kill::check(cli, options).await,
             Command::Topic(options) => topic::measure(cli, options).await,
             Command::Hold => idle::hold().await,
         }
