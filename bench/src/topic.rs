@@ -43,25 +43,21 @@ pub(crate) struct Options {
     /// Sends to each kind of topic
     #[arg(long, default_value_t = 11)]
     sends: usize,
-    /// Where Cresset's own API says how many jobs are open, as PATH#POINTER (a JSON pointer to a number
-    /// or to a list); without it the time until a send is spread is not measured
-    #[arg(long, value_name = "PATH#POINTER")]
-    open_jobs: Option<String>,
 }
 
 pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
     let subject = fill(cli, options).await?;
     let pid = subject.binary.pid();
-    let jobs = options.open_jobs.as_deref().map(|place| Jobs::at(&subject, place)).transpose()?;
+    let jobs = Jobs::of(&subject);
     println!("  resident memory of the server after its start: {} MB", resident(pid)? / 1_024);
     if options.topics_each > 0 {
         let names: Vec<String> = (0..options.topics_each).map(everyone).collect();
         let what = format!("a topic of all {}", options.registrations);
-        send_to(&subject, &what, &names, options.sends, jobs.as_ref()).await?;
+        send_to(&subject, &what, &names, options.sends, &jobs).await?;
     }
     if options.members_of_one > 0 {
         let what = format!("a topic of {}", options.members_of_one.min(options.registrations));
-        send_to(&subject, &what, &[SPARSE.to_owned()], options.sends, jobs.as_ref()).await?;
+        send_to(&subject, &what, &[SPARSE.to_owned()], options.sends, &jobs).await?;
     }
     println!("  resident memory of the server in the end: {} MB", resident(pid)? / 1_024);
     Ok(())
@@ -112,13 +108,7 @@ async fn fill(cli: &Cli, options: &Options) -> Outcome<Subject> {
 
 /// Sends to the topics in turn, each when the one before has been spread and the server is at rest.
 /// The first one to a topic, which finds nothing in memory, is told apart.
-async fn send_to(
-    subject: &Subject,
-    what: &str,
-    topics: &[String],
-    sends: usize,
-    jobs: Option<&Jobs>,
-) -> Outcome<()> {
+async fn send_to(subject: &Subject, what: &str, topics: &[String], sends: usize, jobs: &Jobs) -> Outcome<()> {
     let before = load();
     let http = subject.world.sender().await?;
     wait_for_rest(subject).await?;
@@ -132,10 +122,7 @@ async fn send_to(
         if !answer.status.is_success() {
             return Err(format!("a send was answered {}: {}", answer.status, answer.text()).into());
         }
-        let spread = match jobs {
-            Some(jobs) => Some(jobs.wait_until_spread(begun).await?),
-            None => None,
-        };
+        let spread = Some(jobs.wait_until_spread(begun).await?);
         wait_for_rest(subject).await?;
         done.push(Send { accepted, spread, server: cpu(subject.binary.pid())? - server });
     }
@@ -189,18 +176,16 @@ async fn wait_for_rest(subject: &Subject) -> Outcome<()> {
 struct Jobs {
     address: std::net::SocketAddr,
     request: String,
-    pointer: String,
 }
 
 impl Jobs {
-    fn at(subject: &Subject, place: &str) -> Outcome<Self> {
-        let (path, pointer) = place.split_once('#').ok_or("--open-jobs is PATH#POINTER")?;
-        let token = std::fs::read_to_string(subject.binary.folder.join("admin.token"))?;
+    fn of(subject: &Subject) -> Self {
+        let World { project, running, .. } = &subject.world;
         let request = format!(
-            "GET {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n\r\n",
-            token.trim()
+            "GET /cresset/v1/projects/{project}/fanouts HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\n\r\n",
+            subject.world.authorization()
         );
-        Ok(Self { address: subject.world.running.http, request, pointer: pointer.to_owned() })
+        Self { address: running.http, request }
     }
 
     /// Asks until none is open; the time since the send.
@@ -230,8 +215,6 @@ impl Jobs {
             return Err(format!("the question for open jobs was answered {answer}").into());
         }
         let body: Value = serde_json::from_str(body)?;
-        let value = body.pointer(&self.pointer);
-        let open = value.and_then(|value| value.as_u64().or_else(|| Some(value.as_array()?.len() as u64)));
-        open.ok_or_else(|| format!("there is no number at {} in {body}", self.pointer).into())
+        body["open"].as_u64().ok_or_else(|| format!("there is no number in {body}").into())
     }
 }
