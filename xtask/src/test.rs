@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, ExitCode, Stdio};
 
-use crate::run::{cargo, describe, is_root, root};
+use crate::run::{cargo, describe, is_root, root, target};
 use crate::{conformance, crash, setup};
 
 /// What test runners said.
@@ -55,6 +55,7 @@ pub(crate) fn run() -> Result<ExitCode, String> {
     setup::run()?;
     let mut counts = cargo_tests()?;
     counts += crashes();
+    counts += kills_in_fan_outs()?;
     counts += conformance::run(&[])?;
     Ok(counts.verdict())
 }
@@ -101,6 +102,22 @@ fn crashes() -> Counts {
         };
     }
     counts
+}
+
+/// The server is killed while it spreads; the check must see a loss that it is shown.
+fn kills_in_fan_outs() -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    for (options, is_right) in [(&[][..], true), (&["--sabotage"], false)] {
+        let fixed = ["kill", "--rounds", "3", "--registrations", "5000"];
+        heading(&format!("cresset-bench {} {}", fixed.join(" "), options.join(" ")));
+        let mut command = Command::new(target()?.join("debug/cresset-bench"));
+        let ended = command.args(fixed).args(options).current_dir(root()).status();
+        counts += match ended {
+            Ok(status) if status.success() == is_right => Counts::of(1, 0),
+            _ => Counts::of(0, 1),
+        };
+    }
+    Ok(counts)
 }
 
 pub(crate) fn heading(text: &str) {
