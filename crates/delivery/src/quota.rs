@@ -10,6 +10,8 @@ use crate::Delivery;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
+/// How far requests at the same moment may have read the clock apart.
+const CROSSED: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What may be sent and what is stored. `None`: without limit.
@@ -179,9 +181,10 @@ impl Window {
         self.counted += 1;
     }
 
-    /// A clock that was set back ends it too: nobody waits longer than its length.
+    /// A clock that was set back ends it too: nobody waits much longer than its length. By little, it
+    /// is two requests that read the clock in one order and came here in the other.
     fn is_over(&self, length: Duration, now: Timestamp) -> bool {
-        now < self.begun || now.since(self.begun) >= length
+        self.begun.since(now) > CROSSED || now.since(self.begun) >= length
     }
 }
 
@@ -325,6 +328,17 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn requests_that_cross_each_other_are_both_counted() {
+        let now = Timestamp::from_secs(1_000);
+        let mut window = Window::default();
+        window.count(MINUTE, now + Duration::from_micros(5));
+        window.count(MINUTE, now);
+        assert_eq!(window.counted, 2);
+        assert!(window.room(2, MINUTE, now).is_err());
+        assert!(window.room(2, MINUTE, Timestamp::from_secs(900)).is_ok(), "the clock was set back");
+    }
 
     proptest! {
         /// Whatever is forgotten, and whenever the next one comes.
