@@ -71,6 +71,8 @@ async fn change_topic(
     let topic = topic.parse().map_err(|_| Register3Error::InvalidParameters)?;
     match api.dispatcher.change_own(device, token, &topic, join, now).await {
         Ok(()) => Ok(format!("token={token}")),
+        // Leaving what is not there is success, as unregistering is.
+        Err(Rejection::Unregistered) if !join => Ok(format!("token={token}")),
         Err(Rejection::Unregistered) => Err(Register3Error::InvalidSender),
         Err(Rejection::TooManyTopics { .. }) => Err(Register3Error::TooManyRegistrations),
         // It is asked again, later.

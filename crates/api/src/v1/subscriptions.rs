@@ -203,7 +203,13 @@ pub(crate) async fn change_own(
         };
         Ok(json!({}))
     };
-    answer(changed.await)
+    answer(changed.await.map_err(|refusal| match refusal {
+        // A 4xx is final to an app; this passes.
+        Refusal::Rejected(Rejection::SubscriptionQuota { retry_after, .. }) => {
+            Refusal::Rejected(Rejection::Unavailable { retry_after })
+        }
+        other => other,
+    }))
 }
 
 fn query(uri: &Uri) -> Form {
