@@ -41,6 +41,8 @@ pub(crate) struct Plan {
 
 /// What making it took.
 pub(crate) struct Made {
+    /// The number of the first; the device of each is its number + 1.
+    pub(crate) first: u64,
     pub(crate) rows: usize,
     pub(crate) time: Duration,
     /// Of this process, which is also the store.
@@ -64,7 +66,7 @@ pub(crate) async fn make(folder: &Path, plan: &Plan) -> Outcome<Made> {
     let written = stream::iter(batches).buffered(TOGETHER);
     let rows = written.try_fold(0, |sum, rows| async move { Ok(sum + rows) }).await?;
     store.close().await?;
-    Ok(Made { rows, time: begun.elapsed(), cpu: own_cpu()? - cpu })
+    Ok(Made { first, rows, time: begun.elapsed(), cpu: own_cpu()? - cpu })
 }
 
 /// Takes the numbers, and names the topics; gives the first number.

@@ -48,7 +48,7 @@ pub(crate) struct Options {
 pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
     let subject = fill(cli, options).await?;
     let pid = subject.binary.pid();
-    let jobs = Jobs::of(&subject);
+    let jobs = Jobs::of(&subject.world);
     println!("  resident memory of the server after its start: {} MB", resident(pid)? / 1_024);
     if options.topics_each > 0 {
         let names: Vec<String> = (0..options.topics_each).map(everyone).collect();
@@ -173,23 +173,23 @@ async fn wait_for_rest(subject: &Subject) -> Outcome<()> {
 }
 
 /// Who is asked how many jobs are open.
-struct Jobs {
+pub(crate) struct Jobs {
     address: std::net::SocketAddr,
     request: String,
 }
 
 impl Jobs {
-    fn of(subject: &Subject) -> Self {
-        let World { project, running, .. } = &subject.world;
+    pub(crate) fn of(world: &World) -> Self {
+        let World { project, running, .. } = world;
         let request = format!(
             "GET /cresset/v1/projects/{project}/fanouts HTTP/1.1\r\nhost: localhost\r\nauthorization: {}\r\n\r\n",
-            subject.world.authorization()
+            world.authorization()
         );
         Self { address: running.http, request }
     }
 
     /// Asks until none is open; the time since the send.
-    async fn wait_until_spread(&self, sent: Instant) -> Outcome<Duration> {
+    pub(crate) async fn wait_until_spread(&self, sent: Instant) -> Outcome<Duration> {
         let mut stream = TcpStream::connect(self.address).await?;
         stream.set_nodelay(true)?;
         while sent.elapsed() < PATIENCE {
