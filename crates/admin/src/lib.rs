@@ -235,7 +235,11 @@ fn error(status: StatusCode, message: &str) -> Response {
 }
 
 fn answer(status: StatusCode, value: &Value) -> Response {
-    let mut response = Response::new(Body::from(format!("{value:#}\n")));
+    in_json(status, format!("{value:#}\n"))
+}
+
+fn in_json(status: StatusCode, body: String) -> Response {
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json; charset=UTF-8");
     response.headers_mut().insert(header::CONTENT_TYPE, json);

@@ -16,14 +16,14 @@ use axum::routing::{MethodRouter, on};
 use cresset_delivery::{Dispatcher, MAX_TOPICS};
 use cresset_identity::Identity;
 use cresset_message::{FieldViolation, ProjectNumber, RegistrationId, Rejection, Target, Timestamp, Topic};
-use cresset_wire::v1::error;
+use cresset_wire::v1::{error, rfc3339};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use crate::{Clock, render};
+use crate::{Clock, in_json, render};
 use table::{Endpoint, Serve, endpoints};
 
 /// What the calls stand on.
@@ -245,48 +245,4 @@ fn refuse(rejection: &Rejection) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response
-}
-
-fn in_json(status: StatusCode, body: String) -> Response {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let json = HeaderValue::from_static("application/json; charset=UTF-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, json);
-    response
-}
-
-/// To the millisecond, in UTC.
-fn rfc3339(time: Timestamp) -> String {
-    let (days, second) = (time.as_secs() / 86_400, time.as_secs() % 86_400);
-    // Years that begin in March end with the leap day; 719,468 days from March of year 0 to 1970.
-    let days = days + 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * day + 2) / 153;
-    let (day, month) = (day - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
-    let year = era * 400 + year + u64::from(month <= 2);
-    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
-    let millis = time.as_millis() % 1_000;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_in_rfc_3339() {
-        let rows = [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
-            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
-            (1_767_225_599_001, "2025-12-31T23:59:59.001Z"),
-            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
-        ];
-        for (millis, text) in rows {
-            assert_eq!(rfc3339(Timestamp::from_millis(millis)), text);
-        }
-    }
 }

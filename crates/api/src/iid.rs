@@ -160,7 +160,7 @@ async fn describe(api: &Api, headers: &HeaderMap, token: &str, details: bool) ->
 
 /// `YYYY-MM-DD`
 fn day(time: Timestamp) -> String {
-    crate::v1::subscriptions::rfc3339(time)[..10].to_owned()
+    cresset_wire::v1::rfc3339(time)[..10].to_owned()
 }
 
 /// The project of the credential, whatever its kind.

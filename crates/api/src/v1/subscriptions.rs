@@ -4,6 +4,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use cresset_message::{FieldViolation, RegistrationId, Rejection, Timestamp, Topic};
+use cresset_wire::v1::rfc3339;
 use http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
@@ -239,20 +240,4 @@ fn answer(outcome: Result<Value, Refusal>) -> Response {
         Err(Refusal::Exists) => google(409, "ALREADY_EXISTS", "Requested entity already exists"),
         Err(Refusal::NotFound) => google(404, "NOT_FOUND", "Requested entity was not found."),
     }
-}
-
-/// RFC 3339 in UTC, with milliseconds.
-pub(crate) fn rfc3339(time: Timestamp) -> String {
-    let (seconds, millis) = (time.as_secs(), time.as_millis() % 1_000);
-    let time = time::OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).unwrap_or(i64::MAX))
-        .unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
-        time.year(),
-        u8::from(time.month()),
-        time.day(),
-        time.hour(),
-        time.minute(),
-        time.second()
-    )
 }

@@ -15,6 +15,7 @@ mod schema;
 pub use discovery::discovery;
 pub use error::{ErrorAnswer, google_error, render, send_success};
 pub use reference::{errors_page, messages_page};
+pub use scalar::rfc3339;
 
 use cresset_message::{Message, Rejection};
 

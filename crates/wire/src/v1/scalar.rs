@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cresset_message::Timestamp;
+use time::OffsetDateTime;
 
 use super::json::Scalar;
 use super::schema::Choice;
@@ -181,6 +182,22 @@ fn rfc3339_micros(text: &str) -> Option<i64> {
     Some((seconds - zone_seconds(zone)?) * 1_000_000 + i64::from(nanos / 1_000))
 }
 
+/// A moment as `google.protobuf.Timestamp` is written: in UTC, to the millisecond.
+pub fn rfc3339(time: Timestamp) -> String {
+    let millis = time.as_millis() % 1_000;
+    let time = i64::try_from(time.as_secs()).ok().and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
+    let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{millis:03}Z",
+        time.year(),
+        u8::from(time.month()),
+        time.day(),
+        time.hour(),
+        time.minute(),
+        time.second()
+    )
+}
+
 fn split_fraction(rest: &str) -> Option<(u32, &str)> {
     let Some(fraction) = rest.strip_prefix('.') else { return Some((0, rest)) };
     let end = fraction.bytes().position(|b| !b.is_ascii_digit())?;
@@ -228,6 +245,21 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_are_told_in_rfc_3339() {
+        let rows = [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_709_251_200_000, "2024-03-01T00:00:00.000Z"),
+            (1_767_225_599_001, "2025-12-31T23:59:59.001Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ];
+        for (millis, text) in rows {
+            assert_eq!(rfc3339(Timestamp::from_millis(millis)), text);
+        }
+    }
 
     #[test]
     fn doubles_are_shown_as_c_shows_them() {
