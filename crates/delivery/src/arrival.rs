@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::tables::carried;
-use cresset_store::{StoreError, Table};
+use cresset_store::{Pages, StoreError, Table};
 
 use crate::presence::{Carried, Present};
 use crate::{Carrier, Dispatcher};
@@ -48,13 +48,11 @@ impl Dispatcher {
     async fn carried_in_store(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Carried>, StoreError> {
         let partition = carried::partition(device);
         let mut found = Vec::new();
-        let mut from = Some(Vec::new());
-        while let Some(at) = from {
-            let page = self.store.scan(Table::Carried, &partition, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(&self.store, Table::Carried, &partition, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 found.extend(self.carried_by(device, carried::registration_of(&row.sort)?, now).await?);
             }
-            from = page.next.map(|next| next.to_vec());
         }
         Ok(found)
     }

@@ -11,7 +11,7 @@ use cresset_message::{
 };
 use cresset_store::tables::bodies::{self, BodyRecord};
 use cresset_store::tables::{fanouts, message as message_record, registrations};
-use cresset_store::{Batch, Store, StoreError, Table};
+use cresset_store::{Batch, Pages, Store, StoreError, Table};
 
 use crate::presence::{Present, same};
 use crate::terms::Terms;
@@ -431,10 +431,9 @@ impl Buckets {
     async fn load(&self, project: ProjectNumber, number: u32, now: Timestamp) -> Result<Bucket, StoreError> {
         let bucket = Bucket::new(project, number);
         let partition = registrations::partition(project, number);
-        let mut from = Some(Vec::new());
-        while let Some(at) = from {
-            let page = self.store.scan(Table::FanOuts, &partition, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(&self.store, Table::FanOuts, &partition, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 let id = cresset_store::tables::inbox::id_of(&row.sort)?;
                 // A body ends no earlier than its sets.
                 match self.message(id, now).await? {
@@ -442,7 +441,6 @@ impl Buckets {
                     None => tracing::error!(message.id = %id, "a set without its message is left alone"),
                 }
             }
-            from = page.next.map(|next| next.to_vec());
         }
         Ok(bucket)
     }

@@ -16,7 +16,7 @@ use cresset_store::tables::bodies::{self, BodyRecord};
 use cresset_store::tables::jobs::{self, JobRecord};
 use cresset_store::tables::members::TopicKey;
 use cresset_store::tables::{fanouts, message as message_record};
-use cresset_store::{Batch, Store, StoreError, Table};
+use cresset_store::{Batch, Pages, Store, StoreError, Table};
 use tokio::sync::Notify;
 
 use crate::buckets::{Bucket, Buckets, FanOut};
@@ -238,14 +238,12 @@ impl FanOuts {
 
     /// Takes up the jobs that a former process left.
     pub(crate) async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut from = Some(Vec::new());
-        while let Some(at) = from {
-            let page = self.store.scan(Table::Jobs, jobs::PARTITION, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(&self.store, Table::Jobs, jobs::PARTITION, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 let id = cresset_store::tables::inbox::id_of(&row.sort)?;
                 self.resume_job(id, JobRecord::from_bytes(&row.value)?, now).await?;
             }
-            from = page.next.map(|next| next.to_vec());
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cresset_message::{DeviceId, MessageId, Priority, Recipient, RegistrationId, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
-use cresset_store::{Batch, Row, StoreError, Table};
+use cresset_store::{Batch, Pages, Row, StoreError, Table};
 
 use crate::ack::strike;
 use crate::presence::Carried;
@@ -36,11 +36,12 @@ impl Dispatcher {
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
-        let mut from = Some(Vec::new());
-        while let Some(at) = from.filter(|_| found.len() < limit) {
-            let page = self.store.scan(Table::Inbox, &partition, &at, PAGE, now).await?;
+        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        while found.len() < limit
+            && let Some(rows) = pages.next(now).await?
+        {
             let mut dead = Vec::new();
-            for row in page.rows {
+            for row in rows {
                 let id = inbox::id_of(&row.sort)?;
                 // What is older comes first, from wherever it comes.
                 while let Some(delivery) = sets.next_if(|delivery| delivery.id < id) {
@@ -60,8 +61,7 @@ impl Dispatcher {
                     Err(e) => return Err(e),
                 }
             }
-            from = page.next.map(|next| next.to_vec());
-            if from.is_none() {
+            if pages.is_over() {
                 found.extend(sets.by_ref());
             }
             let replaced = collapse(&mut found);

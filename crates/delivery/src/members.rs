@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use cresset_message::{Platform, ProjectNumber, RegistrationId, SlotSet, Timestamp};
 use cresset_store::tables::counters;
 use cresset_store::tables::members::{self, TopicKey};
-use cresset_store::{Store, StoreError, Table};
+use cresset_store::{Pages, Store, StoreError, Table};
 
 /// Rows read from the store at a time.
 const PAGE: usize = 4_096;
@@ -141,13 +141,11 @@ impl Members {
     async fn read(&self, key: &Key, now: Timestamp) -> Result<SlotSet, StoreError> {
         let partition = members::partition(key.place.0, key.place.1, key.topic);
         let mut set = SlotSet::default();
-        let mut from = Some(Vec::new());
-        while let Some(at) = from {
-            let page = self.0.store.scan(Table::TopicMembers, &partition, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(&self.0.store, Table::TopicMembers, &partition, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 set.insert(members::slot_of(&row.sort)?);
             }
-            from = page.next.map(|next| next.to_vec());
         }
         set.shrink();
         Ok(set)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use cresset_message::{DeviceId, Layout, MessageId, RegistrationId, Timestamp, limits};
 use cresset_store::tables::devices;
 use cresset_store::tables::inbox::{self, InboxRecord};
-use cresset_store::{Batch, StoreError, Table};
+use cresset_store::{Batch, Pages, StoreError, Table};
 
 use crate::buckets::{Bucket, Waiting as Set};
 use crate::inbox::{DELETED_TOGETHER, PAGE};
@@ -42,17 +42,15 @@ impl Dispatcher {
     ) -> Result<BTreeMap<RegistrationId, Waiting>, StoreError> {
         let partition = devices::partition(device);
         let mut found: BTreeMap<RegistrationId, Waiting> = BTreeMap::new();
-        let mut from = Some(Vec::new());
-        while let Some(at) = from {
-            let page = self.store.scan(Table::Inbox, &partition, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 let id = inbox::id_of(&row.sort)?;
                 // Whoever reads the inbox says what is wrong with a row that cannot be read.
                 let Ok(record) = InboxRecord::from_bytes(&row.value) else { continue };
                 let Some(registration) = record.registration else { continue };
                 found.entry(registration.into()).or_default().add(id, record.deleted, record.collapse_key);
             }
-            from = page.next.map(|next| next.to_vec());
         }
         for carried in carried {
             for Set { id, fanout } in carried.bucket.waiting_for(carried.id().slot, now) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cresset_message::{ProjectNumber, Timestamp};
 use cresset_store::tables::projects::{self, ProjectRecord};
-use cresset_store::{Store, StoreError, Table};
+use cresset_store::{Pages, Store, StoreError, Table};
 
 use crate::Identity;
 use crate::project::Project;
@@ -24,15 +24,13 @@ const PAGE: usize = 1_000;
 impl Directory {
     pub(crate) async fn load(store: &Store, now: Timestamp) -> Result<Self, StoreError> {
         let mut directory = Self::default();
-        let mut from = Some(bytes_empty());
-        while let Some(at) = from {
-            let page = store.scan(Table::Projects, projects::PARTITION, &at, PAGE, now).await?;
-            for row in &page.rows {
+        let mut pages = Pages::of(store, Table::Projects, projects::PARTITION, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            for row in &rows {
                 let id = std::str::from_utf8(&row.sort)
                     .map_err(|_| StoreError::Damaged("a project id is not text".into()))?;
                 directory.add(Project::from_record(id, &ProjectRecord::from_bytes(&row.value)?)?);
             }
-            from = page.next.map(|next| next.to_vec());
         }
         Ok(directory)
     }
@@ -71,10 +69,6 @@ impl Directory {
     pub(crate) fn by_server_key(&self, key: &str) -> Option<Arc<Project>> {
         self.by_server_key.get(key).cloned()
     }
-}
-
-fn bytes_empty() -> Vec<u8> {
-    Vec::new()
 }
 
 impl Identity {

@@ -8,9 +8,11 @@ mod committer;
 pub mod embedded;
 mod engine;
 pub mod memory;
+mod pages;
 pub mod tables;
 
 pub use engine::{
     Batch, Condition, Engine, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_PARTITION, MAX_SORT, Op, Page, Pending,
     Row, RowKey, Store, StoreError, Swept, Table,
 };
+pub use pages::Pages;
