@@ -5,8 +5,8 @@ mod group;
 use std::sync::Arc;
 
 use cresset_message::{
-    Layout, Message, MessageId, Priority, ProjectNumber, Recipient, RegistrationId, Rejection, Target,
-    Timestamp, limits,
+    Layout, Message, MessageId, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp,
+    limits,
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
@@ -15,7 +15,7 @@ use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
 use crate::fanout::FanOuts;
-use crate::terms::Terms;
+use crate::terms::{Terms, is_of_package};
 use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
@@ -72,7 +72,7 @@ impl Dispatcher {
         delivery: Arc<Delivery>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let record = inbox_record(&delivery, message_record::encode(message));
+        let record = InboxRecord { message: message_record::encode(message), ..delivery.inbox_record() };
         let mut batch = Batch::default();
         batch.put(
             inbox::key(delivery.recipient.device, delivery.id),
@@ -89,17 +89,6 @@ impl Dispatcher {
             Ok(())
         });
         stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
-    }
-}
-
-fn inbox_record(delivery: &Delivery, message: Vec<u8>) -> InboxRecord {
-    InboxRecord {
-        registration: Some(delivery.recipient.registration.into()),
-        collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
-        high_priority: delivery.priority == Priority::High,
-        ttl_seconds: u32::try_from(delivery.ttl.as_secs()).unwrap_or(u32::MAX),
-        message,
-        ..InboxRecord::default()
     }
 }
 
@@ -139,16 +128,11 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
     let recipient = &*delivery.recipient;
     limits::check_size_for(message, recipient.platform)?;
     match &recipient.layout {
-        Layout::Raw { .. } => {
-            let restricted = message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());
-            match restricted.filter(|package| !package.is_empty()) {
-                Some(package) if package != recipient.category => Err(Rejection::field(
-                    "message.android.restricted_package_name",
-                    "The registration token does not belong to the package in restricted_package_name.",
-                )),
-                _ => Ok(()),
-            }
-        }
+        Layout::Raw { .. } if !is_of_package(message, recipient) => Err(Rejection::field(
+            "message.android.restricted_package_name",
+            "The registration token does not belong to the package in restricted_package_name.",
+        )),
+        Layout::Raw { .. } => Ok(()),
         Layout::WebApp { .. } => {
             match web_plaintext_fits(message, recipient, delivery.id, delivery.priority) {
                 true => Ok(()),

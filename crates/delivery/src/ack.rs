@@ -15,20 +15,9 @@ impl Dispatcher {
         ids: &[MessageId],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let present;
-        let from_store;
-        let carried: &[Carried] = match self.presence.get(device) {
-            Some(known) => {
-                present = known;
-                &present.carried
-            }
-            None => {
-                from_store = self.carried(device, now).await?;
-                &from_store
-            }
-        };
+        let carried = self.carried(device, now).await?;
         // Those of sets are struck off in memory; their rows will learn of it (`age.rs`).
-        let in_inbox: Vec<MessageId> = ids.iter().copied().filter(|id| !strike(carried, *id)).collect();
+        let in_inbox: Vec<MessageId> = ids.iter().copied().filter(|id| !strike(&carried, *id)).collect();
         if in_inbox.is_empty() {
             return Ok(());
         }

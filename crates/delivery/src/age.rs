@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use cresset_message::{Priority, Timestamp};
+use cresset_message::Timestamp;
 use cresset_store::tables::bodies;
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::{Batch, StoreError};
@@ -105,20 +105,13 @@ impl Dispatcher {
         let mut batch = Batch::default();
         for slot in slots {
             let Some(recipient) = self.recipient(bucket.registration(*slot), now).await? else { continue };
-            let terms = fanout.terms(&recipient.layout);
-            if !fanout.is_for(&recipient) || terms.expires <= now {
+            let delivery = fanout.delivery_to(&Arc::new(recipient));
+            if !fanout.is_for(&delivery.recipient) || delivery.expires <= now {
                 continue;
             }
-            let record = InboxRecord {
-                registration: Some(recipient.registration.into()),
-                collapse_key: terms.collapse_key.as_deref().map(str::to_owned),
-                high_priority: terms.priority == Priority::High,
-                ttl_seconds: u32::try_from(terms.ttl.as_secs()).unwrap_or(u32::MAX),
-                body: fanout.id.to_bytes().to_vec(),
-                ..InboxRecord::default()
-            };
-            let key = inbox::key(recipient.device, fanout.id_for(recipient.registration));
-            batch.put(key, record.to_bytes(), Some(terms.expires));
+            let record = InboxRecord { body: fanout.id.to_bytes().to_vec(), ..delivery.inbox_record() };
+            let key = inbox::key(delivery.recipient.device, delivery.id);
+            batch.put(key, record.to_bytes(), Some(delivery.expires));
         }
         Ok(batch)
     }

@@ -38,14 +38,18 @@ impl Dispatcher {
     }
 
     /// Whose messages a device carries.
-    pub(crate) async fn carried(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Carried>, StoreError> {
+    pub(crate) async fn carried(
+        &self,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<Arc<[Carried]>, StoreError> {
         match self.presence.get(device) {
             Some(present) => Ok(present.carried.clone()),
             None => self.carried_in_store(device, now).await,
         }
     }
 
-    async fn carried_in_store(&self, device: DeviceId, now: Timestamp) -> Result<Vec<Carried>, StoreError> {
+    async fn carried_in_store(&self, device: DeviceId, now: Timestamp) -> Result<Arc<[Carried]>, StoreError> {
         let partition = carried::partition(device);
         let mut found = Vec::new();
         let mut pages = Pages::of(&self.store, Table::Carried, &partition, PAGE);
@@ -54,7 +58,7 @@ impl Dispatcher {
                 found.extend(self.carried_by(device, carried::registration_of(&row.sort)?, now).await?);
             }
         }
-        Ok(found)
+        Ok(found.into())
     }
 
     /// A registration, if it is there and this device carries it: the row may be older than that.

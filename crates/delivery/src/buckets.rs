@@ -14,7 +14,7 @@ use cresset_store::tables::{fanouts, message as message_record, registrations};
 use cresset_store::{Batch, Pages, Store, StoreError, Table};
 
 use crate::presence::{Present, same};
-use crate::terms::Terms;
+use crate::terms::{Terms, is_of_package};
 use crate::{Carrier, Delivery};
 
 /// Rows of sets read from the store at a time: some 500 KB when they are full.
@@ -87,14 +87,13 @@ impl FanOut {
         Delivery::new(self.id_for(recipient.registration), self.message.clone(), recipient.clone(), terms)
     }
 
-    /// Whether a member of the set is to get it at all: it may be for one package only.
+    /// Whether a member of the set is to get it at all.
     pub(crate) fn is_for(&self, recipient: &Recipient) -> bool {
-        let restricted = self.message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());
-        match (&recipient.layout, restricted.filter(|package| !package.is_empty())) {
-            (Layout::Raw { .. }, Some(package)) => package == recipient.category,
+        match &recipient.layout {
+            Layout::Raw { .. } => is_of_package(&self.message, recipient),
             // Its keys are the page's: nothing can be encrypted for it.
-            (Layout::WebPush { .. }, _) => false,
-            _ => true,
+            Layout::WebPush { .. } => false,
+            Layout::WebApp { .. } => true,
         }
     }
 
@@ -504,13 +503,13 @@ impl Buckets {
 impl Present {
     /// Those it carries can be reached by it from now on.
     pub(crate) fn connect(&self) {
-        for carried in &self.carried {
+        for carried in &*self.carried {
             carried.bucket.connect(carried.recipient.clone(), self.line.clone());
         }
     }
 
     pub(crate) fn disconnect(&self) {
-        for carried in &self.carried {
+        for carried in &*self.carried {
             carried.bucket.disconnect(carried.id().slot, &self.line);
         }
     }

@@ -9,9 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cresset_message::{
-    Condition, Message, MessageId, Platform, ProjectNumber, Rejection, SlotSet, Target, Timestamp,
-};
+use cresset_message::{Condition, Message, MessageId, ProjectNumber, Rejection, SlotSet, Target, Timestamp};
 use cresset_store::tables::bodies::{self, BodyRecord};
 use cresset_store::tables::jobs::{self, JobRecord};
 use cresset_store::tables::members::TopicKey;
@@ -21,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::buckets::{Bucket, Buckets, FanOut};
 use crate::ids::Ids;
+use crate::inbox::DELETED_TOGETHER;
 use crate::matching::{matching, needs_everyone, topics};
 use crate::members::Members;
 use crate::{Dispatcher, refusal};
@@ -55,8 +54,7 @@ pub(crate) struct FanOuts {
 /// A fan-out that is still being spread.
 pub(crate) struct Job {
     fanout: Arc<FanOut>,
-    condition: Condition,
-    topics: Vec<(Box<str>, TopicKey)>,
+    selection: Selection,
     /// Now or never: no row tells of it.
     fleeting: bool,
     progress: Mutex<Progress>,
@@ -101,14 +99,12 @@ impl Job {
             Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
             Target::Token(_) | Target::Fid(_) => return Err(Rejection::Internal),
         };
-        let topics =
-            topics(&condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
+        let selection = Selection::new(condition);
         let fleeting = fanout.is_now_or_never();
         fanout.hold();
         Ok(Self {
             fanout,
-            condition,
-            topics,
+            selection,
             fleeting,
             progress: Mutex::new(progress),
             row: tokio::sync::Mutex::default(),
@@ -140,6 +136,20 @@ impl Job {
             next_bucket: after.next,
             ahead: after.ahead.into_iter().collect(),
         }
+    }
+}
+
+/// Whom a condition names, with its topics as they stand in keys.
+pub(crate) struct Selection {
+    condition: Condition,
+    topics: Vec<(Box<str>, TopicKey)>,
+}
+
+impl Selection {
+    pub(crate) fn new(condition: Condition) -> Self {
+        let topics =
+            topics(&condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
+        Self { condition, topics }
     }
 }
 
@@ -355,7 +365,7 @@ impl FanOuts {
 
     /// The set of a bucket, unless it is empty: nobody then has to wait for anybody.
     async fn wanted_in(&self, job: &Job, number: u32, now: Timestamp) -> Result<Option<SlotSet>, StoreError> {
-        let set = self.matching(&job.condition, &job.topics, job.fanout.project, number, now).await?;
+        let set = self.matching(&job.selection, job.fanout.project, number, now).await?;
         Ok((!set.is_empty()).then_some(set))
     }
 
@@ -376,7 +386,7 @@ impl FanOuts {
                 Some((_, set)) => set,
                 None => {
                     let (project, number) = (bucket.project, bucket.number);
-                    self.matching(&job.condition, &job.topics, project, number, now).await?
+                    self.matching(&job.selection, project, number, now).await?
                 }
             };
             if !set.is_empty() {
@@ -451,12 +461,12 @@ impl FanOuts {
     /// The slots of a bucket for which a condition holds.
     pub(crate) async fn matching(
         &self,
-        condition: &Condition,
-        topics: &[(Box<str>, TopicKey)],
+        selection: &Selection,
         project: ProjectNumber,
         bucket: u32,
         now: Timestamp,
     ) -> Result<SlotSet, StoreError> {
+        let Selection { condition, topics } = selection;
         let mut sets = Vec::with_capacity(topics.len());
         for (name, key) in topics {
             sets.push((name, self.members.of(project, bucket, *key, now).await?));
@@ -484,30 +494,14 @@ impl FanOuts {
         }
         for bucket in self.buckets.all().iter().filter(|bucket| bucket.project == project) {
             let _rows = bucket.rows.lock().await;
-            let mut batch = Batch::default();
-            for fanout in bucket.forget_all() {
-                batch.delete(fanouts::key(project, bucket.number, fanout.id));
+            for fanouts in bucket.forget_all().chunks(DELETED_TOGETHER) {
+                let mut batch = Batch::default();
+                fanouts.iter().for_each(|f| batch.delete(fanouts::key(project, bucket.number, f.id)));
+                self.store.write(batch, now).await?;
             }
-            self.store.write(batch, now).await?;
         }
         Ok(())
     }
-
-    /// Fan-outs that are still being spread.
-    pub(crate) fn open_jobs(&self) -> usize {
-        self.jobs.state().open.values().map(BTreeMap::len).sum()
-    }
-}
-
-/// How many registrations a target has now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Preview {
-    pub registrations: usize,
-    pub android: usize,
-    pub ios: usize,
-    pub web: usize,
-    /// Of all of them.
-    pub connected: usize,
 }
 
 /// Pushes to those of a set who are connected, and lets others have the thread in between.
@@ -561,43 +555,7 @@ impl Dispatcher {
         self.fanouts.arrived().await;
     }
 
-    /// Whom a topic or a condition names, without sending anything.
-    pub async fn preview(
-        &self,
-        project: ProjectNumber,
-        condition: &Condition,
-        now: Timestamp,
-    ) -> Result<Preview, StoreError> {
-        let topics: Vec<_> =
-            topics(condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
-        let mut preview = Preview::default();
-        for number in 0..self.members.buckets(project, now).await? {
-            let set = self.fanouts.matching(condition, &topics, project, number, now).await?;
-            if set.is_empty() {
-                continue;
-            }
-            preview.registrations += set.len();
-            for (platform, count) in [
-                (Platform::Android, &mut preview.android),
-                (Platform::Ios, &mut preview.ios),
-                (Platform::Web, &mut preview.web),
-            ] {
-                let all = self.members.of(project, number, TopicKey::of_platform(platform), now).await?;
-                *count += set.and(&all).len();
-            }
-            if let Some(bucket) = self.fanouts.buckets.known(project, number) {
-                preview.connected += bucket.count_connected(&set);
-            }
-        }
-        Ok(preview)
-    }
-
-    /// Messages for many that are still being spread.
-    pub fn fanouts_open(&self) -> usize {
-        self.fanouts.open_jobs()
-    }
-
-    /// Those of one project.
+    /// Messages of a project for many that are still being spread.
     pub fn fanouts_open_of(&self, project: ProjectNumber) -> usize {
         self.fanouts.jobs.state().open.get(&project).map_or(0, BTreeMap::len)
     }

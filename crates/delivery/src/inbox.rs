@@ -19,6 +19,19 @@ pub(crate) const PAGE: usize = 128;
 /// Rows deleted in one batch, far below what the store takes.
 pub(crate) const DELETED_TOGETHER: usize = 1_000;
 
+impl Delivery {
+    /// Its row, but for what it brings: that, or where it stands, is the caller's to add.
+    pub(crate) fn inbox_record(&self) -> InboxRecord {
+        InboxRecord {
+            registration: Some(self.recipient.registration.into()),
+            collapse_key: self.collapse_key.as_deref().map(str::to_owned),
+            high_priority: self.priority == Priority::High,
+            ttl_seconds: u32::try_from(self.ttl.as_secs()).unwrap_or(u32::MAX),
+            ..InboxRecord::default()
+        }
+    }
+}
+
 impl Dispatcher {
     /// What waits for a device, in order: its inbox and the sets of its registrations, after expiry
     /// and collapsing, without what the caller already has in flight. Fewer than `limit` means that

@@ -35,8 +35,8 @@ use cresset_wire::token::TokenKey;
 
 pub use carrier::{Carrier, Content, Delivery, Handoff};
 pub use expire::{Step, Sweeper};
-pub use fanout::Preview;
 pub use groups::{GroupChange, GroupError};
+pub use preview::Preview;
 pub use quota::{Bucket, Quotas};
 pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
 

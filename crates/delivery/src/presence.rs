@@ -27,7 +27,7 @@ impl Carried {
 /// A device that is connected.
 pub(crate) struct Present {
     pub(crate) line: Arc<dyn Carrier>,
-    pub(crate) carried: Vec<Carried>,
+    pub(crate) carried: Arc<[Carried]>,
 }
 
 pub(crate) struct Presence {
@@ -63,9 +63,9 @@ impl Presence {
     ) -> Option<Arc<dyn Carrier>> {
         let mut shard = self.shard(device);
         let present = shard.get_mut(&device)?;
-        let mut carried = present.carried.clone();
+        let mut carried = present.carried.to_vec();
         change(&mut carried);
-        *present = Arc::new(Present { line: present.line.clone(), carried });
+        *present = Arc::new(Present { line: present.line.clone(), carried: carried.into() });
         Some(present.line.clone())
     }
 

@@ -3,9 +3,23 @@
 use cresset_message::{
     Condition, GroupId, Platform, ProjectNumber, Recipient, Rejection, Target, Timestamp, Topic,
 };
+use cresset_store::StoreError;
+use cresset_store::tables::members::TopicKey;
 use cresset_wire::token::open_group_key;
 
-use crate::{Dispatcher, Preview, refusal};
+use crate::fanout::Selection;
+use crate::{Dispatcher, refusal};
+
+/// How many registrations a target has now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    pub registrations: usize,
+    pub android: usize,
+    pub ios: usize,
+    pub web: usize,
+    /// Of all of them.
+    pub connected: usize,
+}
 
 impl Dispatcher {
     /// Whom any target names. A token or a FID is one registration, the key of a group its members; of
@@ -24,7 +38,36 @@ impl Dispatcher {
             Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
             Target::Token(_) | Target::Fid(_) => return self.preview_single(project, target, now).await,
         };
-        self.preview(project, &condition, now).await.map_err(refusal)
+        self.preview_set(project, condition, now).await.map_err(refusal)
+    }
+
+    async fn preview_set(
+        &self,
+        project: ProjectNumber,
+        condition: Condition,
+        now: Timestamp,
+    ) -> Result<Preview, StoreError> {
+        let selection = Selection::new(condition);
+        let mut preview = Preview::default();
+        for number in 0..self.members.buckets(project, now).await? {
+            let set = self.fanouts.matching(&selection, project, number, now).await?;
+            if set.is_empty() {
+                continue;
+            }
+            preview.registrations += set.len();
+            for (platform, count) in [
+                (Platform::Android, &mut preview.android),
+                (Platform::Ios, &mut preview.ios),
+                (Platform::Web, &mut preview.web),
+            ] {
+                let all = self.members.of(project, number, TopicKey::of_platform(platform), now).await?;
+                *count += set.and(&all).len();
+            }
+            if let Some(bucket) = self.fanouts.buckets.known(project, number) {
+                preview.connected += bucket.count_connected(&set);
+            }
+        }
+        Ok(preview)
     }
 
     async fn preview_single(

@@ -51,6 +51,12 @@ impl Terms {
     }
 }
 
+/// Whether a message may go to an app in clear: it may be for one package only.
+pub(crate) fn is_of_package(message: &Message, recipient: &Recipient) -> bool {
+    let restricted = message.android.as_ref().and_then(|a| a.restricted_package_name.as_deref());
+    restricted.is_none_or(|package| package.is_empty() || package == recipient.category)
+}
+
 impl Delivery {
     pub(crate) fn new(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>, terms: Terms) -> Self {
         let Terms { ttl, expires, priority, collapse_key } = terms;

@@ -425,21 +425,6 @@ impl Dispatcher {
         }
     }
 
-    /// A registration is new: conditions that say what one is not subscribed to hold for it.
-    pub async fn welcome_member(&self, id: RegistrationId, now: Timestamp) {
-        self.members.joined_everyone(id, now).await;
-    }
-
-    /// A registration is no more, and with it its rows: it is in no topic from now on.
-    pub fn forget_member(&self, id: RegistrationId) {
-        self.members.ended(id);
-    }
-
-    /// A project is no more.
-    pub fn forget_members_of(&self, project: ProjectNumber) {
-        self.members.project_deleted(project);
-    }
-
     /// Whether there is something to write, and whether it may be.
     async fn is_to_change(
         &self,

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use cresset_message::{GroupId, Layout, Message, MessageId, ProjectNumber, Rejection, Timestamp};
-use cresset_store::tables::{inbox, message as message_record};
+use cresset_store::tables::inbox::{self, InboxRecord};
+use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
 
-use super::{check_for_recipient, delivery, inbox_record, push_in_turn};
+use super::{check_for_recipient, delivery, push_in_turn};
 use crate::{Delivery, Dispatcher, refusal};
 
 impl Dispatcher {
@@ -82,7 +83,7 @@ impl Dispatcher {
         let mut batch = Batch::default();
         let mut last = None;
         for delivery in deliveries.iter().filter(|delivery| !delivery.ttl.is_zero()) {
-            let row = inbox_record(delivery, encoded.clone()).to_bytes();
+            let row = InboxRecord { message: encoded.clone(), ..delivery.inbox_record() }.to_bytes();
             batch.put(inbox::key(delivery.recipient.device, delivery.id), row, Some(delivery.expires));
             last = Some(delivery.id);
         }

@@ -87,8 +87,8 @@ async fn members_get_it_and_nobody_else() {
     world.send_to(topic("news"), 1).await;
     world.send_to(condition("'sports' in topics || !('news' in topics)"), 2).await;
     world.spread(NOW).await;
-    let others = "'sports' in topics || !('news' in topics)".parse().unwrap();
-    let preview = world.dispatcher.preview(PROJECT, &others, NOW).await.unwrap();
+    let others = condition("'sports' in topics || !('news' in topics)");
+    let preview = world.dispatcher.preview_target(PROJECT, &others, NOW).await.unwrap();
     assert_eq!((preview.registrations, preview.android, preview.web, preview.connected), (2, 2, 0, 1));
     assert_eq!(connected.map(|line| line.taken().len()), [1, 1], "the connected are pushed to");
     for (n, expected) in [(1, 1), (2, 1), (3, 1), (4, 1)] {
@@ -237,7 +237,7 @@ async fn a_small_send_does_not_wait_for_a_large_one_and_yet_does_not_overtake_it
     assert!(turns < 20, "{turns} turns, while 300 buckets were to be spread to");
     let order: Vec<u64> = world.pending(device(1), 10).await.iter().map(|d| d.id.micros).collect();
     assert_eq!(order, [large.micros, small.micros], "in that bucket the older one comes first");
-    assert_eq!(world.dispatcher.fanouts_open(), 2, "and is not done elsewhere");
+    assert_eq!(world.dispatcher.fanouts_open_of(PROJECT), 2, "and is not done elsewhere");
     assert_eq!(world.dispatcher.fanouts_open_of(PROJECT), 2);
     assert_eq!(world.dispatcher.fanouts_open_of(ProjectNumber(PROJECT.0 + 1)), 0);
     world.spread(NOW).await;
@@ -392,7 +392,7 @@ async fn a_deleted_project_sends_nothing_more() {
     world.send_to(topic("news"), 2).await;
     world.dispatcher.project_deleted(PROJECT, NOW).await.unwrap();
     world.spread(NOW).await;
-    assert_eq!(world.dispatcher.fanouts_open(), 0);
+    assert_eq!(world.dispatcher.fanouts_open_of(PROJECT), 0);
     assert_eq!(world.count(Table::Jobs, jobs::PARTITION).await, 0);
     assert_eq!((world.sets().await, world.pending(device(1), 10).await.len()), (0, 0));
 }

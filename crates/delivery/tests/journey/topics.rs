@@ -60,7 +60,7 @@ async fn end(world: &World, id: RegistrationId) {
         })
         .await;
     }
-    world.dispatcher.forget_member(id);
+    world.dispatcher.ended(id, NOW).await.unwrap();
 }
 
 async fn rows_of(store: &Store, bucket: u32, topic: &Topic) -> BTreeSet<u16> {
@@ -397,7 +397,7 @@ async fn step(world: &World, tokens: &[String], dice: &Dice, ended: &Mutex<BTree
             // Of one that has ended it is refused.
             let _ = world.dispatcher.replace_topics(id(0, one), &[topic], NOW).await;
         }
-        11 => world.dispatcher.forget_members_of(PROJECT),
+        11 => world.dispatcher.project_deleted(PROJECT, NOW).await.unwrap(),
         // The set is loaded, if it is not in memory.
         _ => drop(slots_of(world, &topic).await),
     }
