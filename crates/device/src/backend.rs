@@ -63,7 +63,11 @@ impl Inbox for Dispatcher {
     fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()> {
         Box::pin(async move {
             self.arrived(device, line, now).await?;
-            Ok(self.settle(device, now).await?)
+            if let Err(error) = self.settle(device, now).await {
+                // Then it is given more than it should, which is no loss.
+                tracing::warn!(%device, "an inbox could not be settled: {error}");
+            }
+            Ok(())
         })
     }
 

@@ -21,6 +21,12 @@ pub struct Sender {
     pub number: ProjectNumber,
 }
 
+impl Sender {
+    pub(crate) fn of(project: &Project) -> Self {
+        Self { project: project.id.clone(), number: project.number }
+    }
+}
+
 pub(crate) const ACCESS_TOKEN_PREFIX: &str = "ya29.c.";
 pub(crate) const ACCESS_TOKEN: &str = "access";
 
@@ -74,13 +80,12 @@ impl Identity {
         if !named {
             return Err(Rejection::PermissionDenied { project: project.to_owned() });
         }
-        Ok(Sender { project: holder.id.clone(), number: holder.number })
+        Ok(Sender::of(&holder))
     }
 
     /// Whether `credential` lets its holder send; for which project.
     pub fn authenticate(&self, credential: Option<&str>, now: Timestamp) -> Result<Sender, Rejection> {
-        let holder = self.holder(credential, now)?;
-        Ok(Sender { project: holder.id.clone(), number: holder.number })
+        Ok(Sender::of(&*self.holder(credential, now)?))
     }
 
     fn holder(&self, credential: Option<&str>, now: Timestamp) -> Result<Arc<Project>, Rejection> {

@@ -8,7 +8,7 @@ impl Identity {
     /// The project whose server key this is.
     pub fn authenticate_server_key(&self, key: &str) -> Result<Sender, Rejection> {
         let project = self.directory().by_server_key(key).ok_or(Rejection::CredentialsInvalid)?;
-        Ok(Sender { project: project.id.clone(), number: project.number })
+        Ok(Sender::of(&project))
     }
 
     /// The same, if it is the project of that number.
