@@ -1,5 +1,7 @@
 //! What the kernel says of a process and of the machine.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::time::Duration;
 
 use cresset_e2e::Outcome;
@@ -24,9 +26,35 @@ pub(crate) fn own_cpu() -> Outcome<Duration> {
 
 /// Resident memory, in kB.
 pub(crate) fn resident(pid: u32) -> Outcome<u64> {
+    status(pid, "VmRSS:")
+}
+
+/// The most resident memory since [`forget_peak`], in kB.
+pub(crate) fn peak(pid: u32) -> Outcome<u64> {
+    status(pid, "VmHWM:")
+}
+
+/// The peak begins anew at what is resident now (proc_pid_clear_refs(5)).
+pub(crate) fn forget_peak(pid: u32) -> Outcome<()> {
+    Ok(std::fs::write(format!("/proc/{pid}/clear_refs"), "5")?)
+}
+
+fn status(pid: u32, name: &str) -> Outcome<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
-    Ok(line.split_whitespace().nth(1).ok_or("no value of VmRSS")?.parse()?)
+    let line =
+        status.lines().find(|line| line.starts_with(name)).ok_or_else(|| format!("there is no {name}"))?;
+    Ok(line.split_whitespace().nth(1).ok_or_else(|| format!("{name} has no value"))?.parse()?)
+}
+
+/// What the files of a folder take on the disk, in bytes; holes are not counted.
+pub(crate) fn on_disk(folder: &Path) -> Outcome<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let about = entry.metadata()?;
+        bytes += if about.is_dir() { on_disk(&entry.path())? } else { about.blocks() * 512 };
+    }
+    Ok(bytes)
 }
 
 /// The first of the three averages: a minute's.

@@ -8,12 +8,13 @@ use cresset_e2e::{Binary, Outcome, World};
 use cresset_message::Topic;
 use cresset_server::DataFolder;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::figures::Spread;
 use crate::offline::{self, Plan};
-use crate::process::{cpu, load, resident};
+use crate::process::{cpu, forget_peak, load, on_disk, peak, resident};
 use crate::{Cli, Subject, http1};
 
 /// Bytes of a message's content.
@@ -43,24 +44,82 @@ pub(crate) struct Options {
     /// Sends to each kind of topic
     #[arg(long, default_value_t = 11)]
     sends: usize,
+    /// Memory for the server's cache of rows, in megabytes [default: the server's]
+    #[arg(long)]
+    store_cache_mb: Option<u64>,
 }
 
 pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
-    let subject = fill(cli, options).await?;
-    let pid = subject.binary.pid();
+    let mut subject = fill(cli, options).await?;
     let jobs = Jobs::of(&subject.world);
-    println!("  resident memory of the server after its start: {} MB", resident(pid)? / 1_024);
     if options.topics_each > 0 {
-        let names: Vec<String> = (0..options.topics_each).map(everyone).collect();
+        let names: Vec<Target> = (0..options.topics_each).map(|n| Target::Topic(everyone(n))).collect();
         let what = format!("a topic of all {}", options.registrations);
         send_to(&subject, &what, &names, options.sends, &jobs).await?;
     }
     if options.members_of_one > 0 {
         let what = format!("a topic of {}", options.members_of_one.min(options.registrations));
-        send_to(&subject, &what, &[SPARSE.to_owned()], options.sends, &jobs).await?;
+        send_to(&subject, &what, &[Target::Topic(SPARSE.to_owned())], options.sends, &jobs).await?;
     }
-    println!("  resident memory of the server in the end: {} MB", resident(pid)? / 1_024);
+    if options.topics_each >= CONDITION_TOPICS {
+        // Nothing of its topics is in memory.
+        subject = start_again(cli, options, subject).await?;
+        let jobs = Jobs::of(&subject.world);
+        ask_a_condition(&subject, options.sends).await?;
+        let what = "a condition over five of them, after that";
+        send_to(&subject, what, &[Target::Condition(condition())], options.sends, &jobs).await?;
+    }
     Ok(())
+}
+
+/// Topics of a condition, the most it may have (`protocol/http-v1.md` §5).
+const CONDITION_TOPICS: usize = 5;
+
+/// True for everybody, and not before all five have been looked at.
+fn condition() -> String {
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|n| format!("'{}' in topics", everyone(n)));
+    format!("({a} && {b}) && ({c} || !({d})) && !(!({e}))")
+}
+
+/// How long it takes to know whom a condition names: the first time and later.
+async fn ask_a_condition(subject: &Subject, times: usize) -> Outcome<()> {
+    let World { project, .. } = &subject.world;
+    let http = subject.world.sender().await?;
+    let authorization = subject.world.authorization();
+    let path = format!("/cresset/v1/projects/{project}/targets:preview");
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let mut took = Vec::new();
+    let mut named = Value::Null;
+    for _ in 0..times {
+        let body = json!({ "condition": condition() }).to_string();
+        let begun = Instant::now();
+        let answer = http.post(&path, &headers, body.into()).await?;
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        if !answer.status.is_success() {
+            return Err(format!("a preview was answered {}: {}", answer.status, answer.text()).into());
+        }
+        named = answer.json()["registrations"].clone();
+    }
+    let (first, later) = took.split_at(1);
+    println!("  a preview of a condition over five topics, which names {named}, counted by platform:");
+    println!("    ms the first time {:.1}, later {}", first[0], Spread::of(later.to_vec()));
+    Ok(())
+}
+
+/// What is sent to.
+enum Target {
+    Topic(String),
+    Condition(String),
+}
+
+impl Target {
+    fn message(&self) -> Value {
+        let (field, value) = match self {
+            Self::Topic(name) => ("topic", name),
+            Self::Condition(text) => ("condition", text),
+        };
+        json!({ field: value, "data": { "k": "x".repeat(PAYLOAD - 1) } })
+    }
 }
 
 const SPARSE: &str = "sparse";
@@ -99,22 +158,52 @@ async fn fill(cli: &Cli, options: &Options) -> Outcome<Subject> {
         made.cpu.as_secs_f64() * 1e6 / made.rows as f64,
         load()
     );
+    start(cli, options, folder).await
+}
+
+/// The server stops and starts, with nothing in memory.
+async fn start_again(cli: &Cli, options: &Options, subject: Subject) -> Outcome<Subject> {
+    let Subject { binary, world, folder } = subject;
+    drop(world);
+    if !tokio::task::spawn_blocking(|| binary.stop()).await?? {
+        return Err("the server did not stop well".into());
+    }
+    start(cli, options, folder).await
+}
+
+async fn start(cli: &Cli, options: &Options, folder: TempDir) -> Outcome<Subject> {
+    let data = folder.path().join("data");
+    let size = on_disk(&data)?;
     let begun = Instant::now();
-    let binary = Binary::start(&cli.program()?, &data)?;
-    println!("  the server starts on them in {:.0} ms", begun.elapsed().as_secs_f64() * 1e3);
+    let binary = match options.store_cache_mb {
+        None => Binary::start(&cli.program()?, &data)?,
+        Some(megabytes) => {
+            let config = folder.path().join("cresset.toml");
+            std::fs::write(&config, format!("[limits]\nstore_cache_mb = {megabytes}\n"))?;
+            Binary::serve(&cli.program()?, &data, &config)?
+        }
+    };
+    println!(
+        "  the server starts on {} MB of disk in {:.0} ms and takes {} MB of memory",
+        size >> 20,
+        begun.elapsed().as_secs_f64() * 1e3,
+        resident(binary.pid())? / 1_024
+    );
     let world = World::of_demo(&binary).await?;
     Ok(Subject { binary, world, folder })
 }
 
 /// Sends to the topics in turn, each when the one before has been spread and the server is at rest.
 /// The first one to a topic, which finds nothing in memory, is told apart.
-async fn send_to(subject: &Subject, what: &str, topics: &[String], sends: usize, jobs: &Jobs) -> Outcome<()> {
-    let before = load();
+async fn send_to(subject: &Subject, what: &str, topics: &[Target], sends: usize, jobs: &Jobs) -> Outcome<()> {
+    let (pid, before) = (subject.binary.pid(), load());
     let http = subject.world.sender().await?;
     wait_for_rest(subject).await?;
+    let at_rest = resident(pid)?;
+    forget_peak(pid)?;
     let mut done = Vec::new();
-    for name in topics.iter().cycle().take(sends.max(topics.len())) {
-        let message = json!({ "topic": name, "data": { "k": "x".repeat(PAYLOAD - 1) } });
+    for target in topics.iter().cycle().take(sends.max(topics.len())) {
+        let message = target.message();
         let server = cpu(subject.binary.pid())?;
         let begun = Instant::now();
         let answer = subject.world.send_over(&http, &message).await?;
@@ -130,6 +219,12 @@ async fn send_to(subject: &Subject, what: &str, topics: &[String], sends: usize,
     println!("  {what}   (load {before} -> {})", load());
     print("the first send", first);
     print("later ones", later);
+    println!(
+        "    resident memory of the server: {} MB before, {} MB at the most, {} MB after",
+        at_rest / 1_024,
+        peak(pid)? / 1_024,
+        resident(pid)? / 1_024
+    );
     Ok(())
 }
 

@@ -1,10 +1,12 @@
 """Topics and conditions, by firebase-admin for Python, unmodified; the newest and older majors."""
 
+import json
 import os
 import re
 
 import firebase_admin
 import pytest
+import requests
 from firebase_admin import exceptions, messaging
 
 PROJECT = os.environ["GOOGLE_CLOUD_PROJECT"]
@@ -55,6 +57,27 @@ def test_a_condition(subscribed):
     assert subscribed.next()["data"] == {"n": "2"}
     with pytest.raises(exceptions.InvalidArgumentError):
         messaging.send(messaging.Message(condition=f"'{NEWS}' in", data={}))
+
+
+def test_a_device_group(device):
+    credential = firebase_admin.get_app().credential.get_access_token()
+    answer = requests.post(
+        "https://fcm.googleapis.com/fcm/notification",
+        headers={
+            "Authorization": f"Bearer {credential.access_token}",
+            "access_token_auth": "true",
+            "project_id": json.loads(os.environ["CONFORMANCE_WEB_CONFIG"])["messagingSenderId"],
+        },
+        json={
+            "operation": "create",
+            "notification_key_name": f"group-{os.getpid()}",
+            "registration_ids": [device.token],
+        },
+        timeout=20,
+    )
+    key = answer.json()["notification_key"]
+    messaging.send(messaging.Message(token=key, data={"n": "4"}))
+    assert device.next()["data"] == {"n": "4"}
 
 
 def test_who_has_left_gets_nothing(subscribed):

@@ -1,5 +1,6 @@
 //! `cresset up` as a child process, on ports that the kernel chooses.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -30,8 +31,17 @@ pub struct Binary {
 impl Binary {
     /// Starts `program` on `folder` and waits until it serves.
     pub fn start(program: &Path, folder: &Path) -> Outcome<Self> {
+        Self::run(program, &[OsStr::new("up"), OsStr::new("--exec-address"), OsStr::new("none")], folder)
+    }
+
+    /// The same with a configuration; the folder has been served before, and has the demo project.
+    pub fn serve(program: &Path, folder: &Path, config: &Path) -> Outcome<Self> {
+        Self::run(program, &[OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()], folder)
+    }
+
+    fn run(program: &Path, command: &[&OsStr], folder: &Path) -> Outcome<Self> {
         let mut child = Command::new(program)
-            .args(["up", "--exec-address", "none"])
+            .args(command)
             .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
             .arg("--data")
             .arg(folder)
