@@ -1,6 +1,7 @@
 //! A send to a topic of a million registrations that are not connected: how long its sender waits,
 //! how long until it is spread to all of them, and what it costs.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -14,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::figures::Spread;
 use crate::offline::{self, Plan};
-use crate::process::{cpu, forget_peak, load, on_disk, peak, resident};
+use crate::process::{allow_many_files, cpu, forget_peak, load, on_disk, peak, resident};
 use crate::{Cli, Subject, http1};
 
 /// Bytes of a message's content.
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     /// Memory for the server's cache of rows, in megabytes [default: the server's]
     #[arg(long)]
     store_cache_mb: Option<u64>,
+    /// A data folder that such a run has left: taken as it is; where there is none, it is made and left
+    #[arg(long, value_name = "DIR")]
+    filled: Option<PathBuf>,
 }
 
 pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
@@ -130,8 +134,21 @@ fn everyone(number: usize) -> String {
 
 /// A server whose demo project has the registrations, made while it was stopped.
 async fn fill(cli: &Cli, options: &Options) -> Outcome<Subject> {
-    let Subject { binary, world, folder } = Subject::start(cli).await?;
-    let data = binary.folder.clone();
+    allow_many_files()?;
+    let folder = match &cli.folder {
+        Some(parent) => TempDir::new_in(parent)?,
+        None => TempDir::new()?,
+    };
+    let data = options.filled.clone().unwrap_or_else(|| folder.path().join("data"));
+    if !data.exists() {
+        make(cli, options, &data).await?;
+    }
+    start(cli, options, folder, &data).await
+}
+
+async fn make(cli: &Cli, options: &Options, data: &Path) -> Outcome<()> {
+    let binary = Binary::start(&cli.program()?, data)?;
+    let world = World::of_demo(&binary).await?;
     let topic = |name: &str| Ok::<Topic, cresset_e2e::Failure>(name.parse()?);
     let plan = Plan {
         project: world.sender_id.parse()?,
@@ -147,7 +164,7 @@ async fn fill(cli: &Cli, options: &Options) -> Outcome<Subject> {
         return Err("the server did not stop well".into());
     }
     let before = load();
-    let store = DataFolder::open(&data).map_err(|e| e.to_string())?.store();
+    let store = DataFolder::open(data).map_err(|e| e.to_string())?.store();
     let made = offline::make(&store, &plan).await?;
     println!(
         "topic: {} registrations in {} topics each, made in {:.1} s: {:.0} rows/s, {:.1} us of CPU a row   (load {before} -> {})",
@@ -158,29 +175,29 @@ async fn fill(cli: &Cli, options: &Options) -> Outcome<Subject> {
         made.cpu.as_secs_f64() * 1e6 / made.rows as f64,
         load()
     );
-    start(cli, options, folder).await
+    Ok(())
 }
 
 /// The server stops and starts, with nothing in memory.
 async fn start_again(cli: &Cli, options: &Options, subject: Subject) -> Outcome<Subject> {
     let Subject { binary, world, folder } = subject;
+    let data = binary.folder.clone();
     drop(world);
     if !tokio::task::spawn_blocking(|| binary.stop()).await?? {
         return Err("the server did not stop well".into());
     }
-    start(cli, options, folder).await
+    start(cli, options, folder, &data).await
 }
 
-async fn start(cli: &Cli, options: &Options, folder: TempDir) -> Outcome<Subject> {
-    let data = folder.path().join("data");
-    let size = on_disk(&data)?;
+async fn start(cli: &Cli, options: &Options, folder: TempDir, data: &Path) -> Outcome<Subject> {
+    let size = on_disk(data)?;
     let begun = Instant::now();
     let binary = match options.store_cache_mb {
-        None => Binary::start(&cli.program()?, &data)?,
+        None => Binary::start(&cli.program()?, data)?,
         Some(megabytes) => {
             let config = folder.path().join("cresset.toml");
             std::fs::write(&config, format!("[limits]\nstore_cache_mb = {megabytes}\n"))?;
-            Binary::serve(&cli.program()?, &data, &config)?
+            Binary::serve(&cli.program()?, data, &config)?
         }
     };
     println!(

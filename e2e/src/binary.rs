@@ -5,7 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cresset_server::{DataFolder, Running};
 use nix::sys::signal::{Signal, kill};
@@ -16,6 +16,9 @@ use crate::Outcome;
 /// For a start: a new folder needs keys and a CA, an old one its journal read; both take less than a
 /// second on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks whether it serves.
+const POLL: Duration = Duration::from_millis(10);
 
 /// The last line of what `cresset up` prints when it serves.
 const SERVES: &str = "Ctrl-C stops it.";
@@ -36,19 +39,25 @@ impl Binary {
 
     /// The same with a configuration; the folder has been served before, and has the demo project.
     pub fn serve(program: &Path, folder: &Path, config: &Path) -> Outcome<Self> {
-        Self::run(program, &[OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()], folder)
+        let command = [OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()];
+        let mut starting = Starting(Some(spawn(program, &command, folder)?));
+        let pid = starting.0.as_ref().map(Child::id);
+        let until = Instant::now() + PATIENCE;
+        // It prints nothing, but says in its folder where it is.
+        while Instant::now() < until {
+            let running = DataFolder::open(folder).ok().and_then(|data| data.running());
+            if let Some(running) = running.filter(|running| Some(running.pid) == pid)
+                && let Some(child) = starting.0.take()
+            {
+                return Ok(Self { program: program.to_owned(), child, folder: folder.to_owned(), running });
+            }
+            std::thread::sleep(POLL);
+        }
+        Err("the server did not start".into())
     }
 
     fn run(program: &Path, command: &[&OsStr], folder: &Path) -> Outcome<Self> {
-        let mut child = Command::new(program)
-            .args(command)
-            .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
-            .arg("--data")
-            .arg(folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map_err(|e| format!("{} cannot be run: {e}", program.display()))?;
+        let mut child = spawn(program, command, folder)?;
         let said = child.stdout.take().ok_or("the server has no output")?;
         // From here on a failure must not leave the process behind.
         let mut starting = Starting(Some(child));
@@ -91,6 +100,18 @@ impl Drop for Binary {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn spawn(program: &Path, command: &[&OsStr], folder: &Path) -> Outcome<Child> {
+    let child = Command::new(program)
+        .args(command)
+        .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
+        .arg("--data")
+        .arg(folder)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn();
+    child.map_err(|e| format!("{} cannot be run: {e}", program.display()).into())
 }
 
 struct Starting(Option<Child>);

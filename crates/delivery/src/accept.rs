@@ -16,6 +16,7 @@ use cresset_wire::token::open_group_key;
 
 use crate::fanout::FanOuts;
 use crate::terms::{Terms, is_of_package};
+use crate::trace::Traces;
 use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
@@ -57,7 +58,8 @@ impl Dispatcher {
             self.meters.admit_delivery(&delivery, now)?;
         }
         if delivery.ttl.is_zero() {
-            push(self.carrier.get(), delivery);
+            let sent = push(self.carrier.get(), &delivery) == Handoff::Accepted;
+            self.traces.fleeting(&delivery, sent, now);
         } else {
             self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
         }
@@ -79,43 +81,66 @@ impl Dispatcher {
             record.to_bytes(),
             Some(delivery.expires),
         );
+        self.traces.accepted(&mut batch, &delivery);
         self.ids.mark(&mut batch, delivery.id);
-        let (store, ids, carrier) = (self.store.clone(), self.ids.clone(), self.carrier.get().cloned());
-        let fanouts = self.fanouts.clone();
+        let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
         let stored = tokio::spawn(async move {
             store.write(batch, now).await?;
             ids.marked(delivery.id);
-            push_in_turn(&fanouts, carrier.as_ref(), delivery, now);
+            after.push_in_turn(delivery, now);
             Ok(())
         });
         stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
     }
 }
 
-/// Pushes once what is older, and for many, has been; the sender need not wait for that.
-fn push_in_turn(
-    fanouts: &Arc<FanOuts>,
-    carrier: Option<&Arc<dyn Carrier>>,
-    delivery: Arc<Delivery>,
-    now: Timestamp,
-) {
-    let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-    if !fanouts.has_older(project, bucket, delivery.id) {
-        return push(carrier, delivery);
-    }
-    let (fanouts, carrier) = (fanouts.clone(), carrier.cloned());
-    tokio::spawn(async move {
-        if let Err(e) = fanouts.let_older_pass(project, bucket, delivery.id, now).await {
-            tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
+/// What pushing needs once a delivery is durable.
+#[derive(Clone)]
+struct AfterAccepting {
+    fanouts: Arc<FanOuts>,
+    carrier: Option<Arc<dyn Carrier>>,
+    traces: Arc<Traces>,
+}
+
+impl Dispatcher {
+    fn after_accepting(&self) -> AfterAccepting {
+        AfterAccepting {
+            fanouts: self.fanouts.clone(),
+            carrier: self.carrier.get().cloned(),
+            traces: self.traces.clone(),
         }
-        push(carrier.as_ref(), delivery);
-    });
+    }
+}
+
+impl AfterAccepting {
+    /// Pushes once what is older, and for many, has been; the sender need not wait for that.
+    fn push_in_turn(&self, delivery: Arc<Delivery>, now: Timestamp) {
+        let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
+        if !self.fanouts.has_older(project, bucket, delivery.id) {
+            return self.push(&delivery, now);
+        }
+        let after = self.clone();
+        tokio::spawn(async move {
+            if let Err(e) = after.fanouts.let_older_pass(project, bucket, delivery.id, now).await {
+                tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
+            }
+            after.push(&delivery, now);
+        });
+    }
+
+    fn push(&self, delivery: &Arc<Delivery>, now: Timestamp) {
+        let sent = push(self.carrier.as_ref(), delivery) == Handoff::Accepted;
+        if delivery.ttl.is_zero() {
+            self.traces.fleeting(delivery, sent, now);
+        } else if sent {
+            self.traces.sent(delivery.id, delivery.expires, now);
+        }
+    }
 }
 
 /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
-fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: Arc<Delivery>) {
-    let handoff = carrier.map_or(Handoff::Offline, |carrier| carrier.push(&delivery));
-    tracing::trace!(?handoff, "pushed");
+fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: &Delivery) -> Handoff {
+    carrier.map_or(Handoff::Offline, |carrier| carrier.push(delivery))
 }
 
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {

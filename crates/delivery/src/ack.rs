@@ -6,6 +6,7 @@ use cresset_store::StoreError;
 use crate::Dispatcher;
 use crate::buckets::Struck;
 use crate::presence::Carried;
+use crate::trace::{Dropped, End};
 
 impl Dispatcher {
     /// The device has these. A failure costs a duplicate with the same persistent id, never a loss.
@@ -17,15 +18,38 @@ impl Dispatcher {
     ) -> Result<(), StoreError> {
         let carried = self.carried(device, now).await?;
         // Those of sets are struck off in memory; their rows will learn of it (`age.rs`).
-        let in_inbox: Vec<MessageId> = ids.iter().copied().filter(|id| !strike(&carried, *id)).collect();
+        self.end(device, &carried, ids.iter().map(|id| (*id, End::Acknowledged)), now).await
+    }
+
+    /// It cannot be given the form that its device reads, and never will.
+    pub async fn give_up(
+        &self,
+        device: DeviceId,
+        ids: &[MessageId],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let carried = self.carried(device, now).await?;
+        let end = End::Dropped(Dropped::NoForm);
+        self.end(device, &carried, ids.iter().map(|id| (*id, end)), now).await
+    }
+
+    /// Deliveries of a device are over, wherever they stand.
+    pub(crate) async fn end(
+        &self,
+        device: DeviceId,
+        carried: &[Carried],
+        ends: impl Iterator<Item = (MessageId, End)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let in_inbox: Vec<(MessageId, End)> = ends.filter(|(id, end)| !strike(carried, *id, *end)).collect();
         if in_inbox.is_empty() {
             return Ok(());
         }
-        self.remove(device, &in_inbox, now).await
+        self.end_rows(device, &in_inbox, now).await
     }
 }
 
 /// Strikes a delivery off its set, if it is of one. Says whether that was all there is to do.
-pub(crate) fn strike(carried: &[Carried], id: MessageId) -> bool {
-    carried.iter().any(|carried| carried.bucket.strike(carried.id().slot, id) == Struck::Off)
+fn strike(carried: &[Carried], id: MessageId, end: End) -> bool {
+    carried.iter().any(|carried| carried.bucket.strike(carried.id().slot, id, end) == Struck::Off)
 }

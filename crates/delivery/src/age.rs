@@ -20,6 +20,7 @@ const AGED_TOGETHER: usize = 500;
 impl Dispatcher {
     /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
     pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.traces.write_later(&self.store, now).await?;
         for bucket in self.fanouts.buckets.all() {
             self.save(&bucket, now).await?;
             while bucket.live_count() > self.limits.live_fanouts {
@@ -36,8 +37,9 @@ impl Dispatcher {
     pub(crate) async fn save(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
         loop {
             let _rows = bucket.rows.lock().await;
+            self.read_ends(bucket, now).await?;
             let mut batch = Batch::default();
-            let saved = bucket.save(&mut batch, SAVED_TOGETHER, now);
+            let saved = bucket.save(&mut batch, SAVED_TOGETHER, &self.traces, now);
             if batch.ops.is_empty() {
                 return Ok(());
             }

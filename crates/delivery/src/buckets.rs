@@ -15,6 +15,7 @@ use cresset_store::{Batch, Pages, Store, StoreError, Table};
 
 use crate::presence::{Present, same};
 use crate::terms::{Terms, is_of_package};
+use crate::trace::{Dropped, End, Ends, MOVED, SENT, Traces};
 use crate::{Carrier, Delivery};
 
 /// Rows of sets read from the store at a time: some 500 KB when they are full.
@@ -68,6 +69,11 @@ impl FanOut {
         self.raw.ttl.is_zero() && self.web.ttl.is_zero()
     }
 
+    /// When it is over for those who get it in clear, and for web apps.
+    pub(crate) fn both_expire(&self) -> (Timestamp, Timestamp) {
+        (self.raw.expires, self.web.expires)
+    }
+
     pub(crate) fn terms(&self, layout: &Layout) -> &Terms {
         match layout {
             Layout::Raw { .. } => &self.raw,
@@ -116,6 +122,7 @@ struct Live {
     changed: bool,
     /// Those in it are being given rows of their own.
     ageing: bool,
+    ends: Ends,
 }
 
 /// A registration whose device is connected.
@@ -193,10 +200,14 @@ impl Bucket {
 
     /// A new set, whose row is durable.
     pub(crate) fn add(&self, fanout: Arc<FanOut>, wanted: SlotSet) {
+        self.insert(fanout, wanted, Ends::none());
+    }
+
+    fn insert(&self, fanout: Arc<FanOut>, wanted: SlotSet, ends: Ends) {
         fanout.hold();
         let mut state = self.state();
         let at = state.live.partition_point(|live| live.fanout.id < fanout.id);
-        state.live.insert(at, Live { fanout, wanted, changed: false, ageing: false });
+        state.live.insert(at, Live { fanout, wanted, changed: false, ageing: false, ends });
     }
 
     pub(crate) fn connect(&self, recipient: Arc<Recipient>, line: Arc<dyn Carrier>) {
@@ -252,10 +263,33 @@ impl Bucket {
         })
     }
 
-    /// A delivery is over, whatever became of it.
-    pub(crate) fn strike(&self, slot: u16, id: MessageId) -> Struck {
+    /// These of a set were written to connections.
+    pub(crate) fn all_sent(&self, id: MessageId, slots: &[u16]) {
+        if let Some(live) = self.state().live_of(id) {
+            slots.iter().for_each(|slot| live.ends.add(*slot, SENT, None));
+        }
+    }
+
+    /// A delivery was written to a connection. Says whether it is of a set.
+    pub(crate) fn sent(&self, slot: u16, id: MessageId) -> bool {
         let registration = self.registration(slot);
         let mut state = self.state();
+        let live = state.live_of(id).filter(|live| live.fanout.id_for(registration) == id && !live.ageing);
+        live.map(|live| live.ends.add(slot, SENT, None)).is_some()
+    }
+
+    /// A delivery is over.
+    pub(crate) fn strike(&self, slot: u16, id: MessageId, end: End) -> Struck {
+        let registration = self.registration(slot);
+        let mut state = self.state();
+        let end = match end {
+            // All deliveries of a fan-out count as one that took the place of this.
+            End::Collapsed { by: Some(by) } => {
+                let newer = state.live_of(by).filter(|newer| newer.fanout.id_for(registration) == by);
+                End::Collapsed { by: Some(newer.map_or(by, |newer| newer.fanout.id)) }
+            }
+            end => end,
+        };
         let Some(live) = state.live_of(id) else { return Struck::NotThere };
         // A device may only speak of what is its own.
         if live.fanout.id_for(registration) != id {
@@ -263,6 +297,9 @@ impl Bucket {
         }
         let there = live.wanted.remove(slot);
         live.changed |= there;
+        if there && !live.ageing {
+            live.ends.end(slot, end);
+        }
         match (there, live.ageing) {
             (_, true) => Struck::OffAndMaybeInbox,
             (true, false) => Struck::Off,
@@ -279,6 +316,9 @@ impl Bucket {
         for live in &mut state.live {
             let there = live.wanted.remove(slot);
             live.changed |= there;
+            if there {
+                live.ends.end(slot, End::Dropped(Dropped::Unregistered));
+            }
             dropped += usize::from(there);
         }
         (dropped, device)
@@ -291,21 +331,24 @@ impl Bucket {
 
     /// The rows that say less than memory knows, as they should be; held to be written, until
     /// [`unsaved`](Self::unsaved) says otherwise. At most `limit`. Sets that are over leave memory.
-    pub(crate) fn save(&self, batch: &mut Batch, limit: usize, now: Timestamp) -> Saved {
+    pub(crate) fn save(&self, batch: &mut Batch, limit: usize, traces: &Traces, now: Timestamp) -> Saved {
         let mut state = self.state();
         let mut saved = Saved::default();
         for live in &mut state.live {
             let over = live.wanted.is_empty() || live.fanout.expires() <= now;
-            if !(over || live.changed) || batch.ops.len() >= limit {
+            if !(over || live.changed || live.ends.is_dirty()) || batch.ops.len() >= limit {
                 continue;
             }
+            if !live.ends.must_be_read() {
+                live.ends.save(traces, batch, &live.fanout, self.number);
+            }
             let key = fanouts::key(self.project, self.number, live.fanout.id);
+            saved.ids.push(live.fanout.id);
             if over {
                 batch.delete(key);
                 saved.over.push(live.fanout.clone());
-            } else {
+            } else if live.changed {
                 batch.put(key, fanouts::to_bytes(&live.wanted), Some(live.fanout.expires()));
-                saved.ids.push(live.fanout.id);
             }
             live.changed = false;
         }
@@ -326,8 +369,22 @@ impl Bucket {
         saved.ids.iter().for_each(|id| {
             if let Some(live) = state.live_of(*id) {
                 live.changed = true;
+                live.ends.unsaved();
             }
         });
+    }
+
+    /// Sets of which something is to be written, and whose rows tell of more.
+    pub(crate) fn ends_to_read(&self) -> Vec<MessageId> {
+        let state = self.state();
+        state.live.iter().filter(|live| live.ends.must_be_read()).map(|live| live.fanout.id).collect()
+    }
+
+    /// What the rows of a set tell.
+    pub(crate) fn join_ends(&self, id: MessageId, rows: Vec<(u8, Option<MessageId>, SlotSet)>) {
+        if let Some(live) = self.state().live_of(id) {
+            live.ends.join(rows);
+        }
     }
 
     /// The oldest set, and some of those in it, to be given rows of their own.
@@ -348,9 +405,12 @@ impl Bucket {
     /// Their rows are durable.
     pub(crate) fn aged(&self, id: MessageId, slots: &[u16]) {
         if let Some(live) = self.state().live_of(id) {
-            slots.iter().for_each(|slot| {
-                live.wanted.remove(*slot);
-            });
+            for slot in slots {
+                // Who is no longer in it had the message while its row was being written.
+                if live.wanted.remove(*slot) {
+                    live.ends.add(*slot, MOVED, None);
+                }
+            }
             live.changed = true;
         }
     }
@@ -361,12 +421,13 @@ impl Bucket {
 
     fn bytes(&self) -> usize {
         let state = self.state();
-        state.live.iter().map(|live| live.wanted.bytes() + size_of::<Live>()).sum()
+        state.live.iter().map(|live| live.wanted.bytes() + live.ends.bytes() + size_of::<Live>()).sum()
     }
 
     fn is_idle(&self) -> bool {
         let state = self.state();
-        state.connected.is_empty() && !state.live.iter().any(|live| live.changed || live.ageing)
+        state.connected.is_empty()
+            && !state.live.iter().any(|live| live.changed || live.ageing || live.ends.is_dirty())
     }
 }
 
@@ -436,7 +497,7 @@ impl Buckets {
                 let id = cresset_store::tables::inbox::id_of(&row.sort)?;
                 // A body ends no earlier than its sets.
                 match self.message(id, now).await? {
-                    Some(fanout) => bucket.add(fanout, fanouts::from_bytes(&row.value)?),
+                    Some(fanout) => bucket.insert(fanout, fanouts::from_bytes(&row.value)?, Ends::default()),
                     None => tracing::error!(message.id = %id, "a set without its message is left alone"),
                 }
             }

@@ -22,7 +22,8 @@ use crate::ids::Ids;
 use crate::inbox::DELETED_TOGETHER;
 use crate::matching::{matching, needs_everyone, topics};
 use crate::members::Members;
-use crate::{Dispatcher, refusal};
+use crate::trace::Traces;
+use crate::{Dispatcher, Handoff, refusal};
 
 /// Fan-outs of a project at a time (`protocol/http-v1.md` §6).
 pub(crate) const MAX_JOBS: usize = 1_000;
@@ -49,6 +50,7 @@ pub(crate) struct FanOuts {
     pub(crate) members: Members,
     pub(crate) buckets: Buckets,
     jobs: Jobs,
+    traces: Arc<Traces>,
 }
 
 /// A fan-out that is still being spread.
@@ -242,8 +244,8 @@ impl Jobs {
 }
 
 impl FanOuts {
-    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Members) -> Self {
-        Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default() }
+    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Members, traces: Arc<Traces>) -> Self {
+        Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default(), traces }
     }
 
     /// Takes up the jobs that a former process left.
@@ -301,6 +303,7 @@ impl FanOuts {
             let mut batch = Batch::default();
             batch.put(bodies::key(id), body.to_bytes(), Some(fanout.expires()));
             batch.put(jobs::key(id), record.to_bytes(), Some(fanout.expires()));
+            self.traces.accepted_for_many(&mut batch, &fanout);
             self.ids.mark(&mut batch, id);
             self.store.write(batch, now).await.map_err(refusal)?;
             self.ids.marked(id);
@@ -411,10 +414,14 @@ impl FanOuts {
             let mut batch = Batch::default();
             batch.put(fanouts::key(bucket.project, bucket.number, id), fanouts::to_bytes(&set), expires);
             batch.put(jobs::key(id), job.record_with(bucket.number).to_bytes(), expires);
+            self.traces.wanted(&mut batch, &job.fanout, bucket.number, &set);
             self.store.write(batch, now).await?;
             bucket.add(job.fanout.clone(), set.clone());
         }
-        push(&job.fanout, bucket, &set).await;
+        let sent = push(&job.fanout, bucket, &set, self.traces.is_on()).await;
+        if job.fleeting {
+            self.traces.fleeting_for_many(&self.store, &job.fanout, bucket.number, &set, sent, now).await?;
+        }
         Ok(())
     }
 
@@ -504,21 +511,34 @@ impl FanOuts {
     }
 }
 
-/// Pushes to those of a set who are connected, and lets others have the thread in between.
-async fn push(fanout: &FanOut, bucket: &Bucket, set: &SlotSet) {
+/// Pushes to those of a set who are connected, and lets others have the thread in between. Says whom
+/// it was sent to, if it is `traced`.
+async fn push(fanout: &FanOut, bucket: &Bucket, set: &SlotSet, traced: bool) -> SlotSet {
     let mut from = Some(0);
+    let mut sent = SlotSet::default();
     while let Some(slot) = from {
         let (wants, next) = bucket.connected_in(set, slot, PUSHED_AT_ONCE);
+        let mut slots = Vec::with_capacity(wants.len());
         for want in wants {
-            if fanout.is_for(&want.recipient) {
-                want.line.push(&fanout.delivery_to(&want.recipient));
+            if fanout.is_for(&want.recipient)
+                && want.line.push(&fanout.delivery_to(&want.recipient)) == Handoff::Accepted
+            {
+                slots.push(want.recipient.registration.slot);
             }
+        }
+        if traced && fanout.is_now_or_never() {
+            slots.into_iter().for_each(|slot| {
+                sent.insert(slot);
+            });
+        } else if traced {
+            bucket.all_sent(fanout.id, &slots);
         }
         from = next;
         if from.is_some() {
             tokio::task::yield_now().await;
         }
     }
+    sent
 }
 
 impl Dispatcher {

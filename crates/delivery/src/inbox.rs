@@ -1,5 +1,6 @@
 //! Queue: what waits for a device, as it should be delivered now.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
 use cresset_store::{Batch, Pages, Row, StoreError, Table};
 
-use crate::ack::strike;
 use crate::presence::Carried;
+use crate::trace::{Dropped, End};
 use crate::{Content, Delivery, Dispatcher};
 
 /// Rows read from the store at a time: of the largest messages some 600 KB.
@@ -68,7 +69,7 @@ impl Dispatcher {
                         found.push(Arc::new(delivery))
                     }
                     Ok(Some(delivery)) => self.move_row(device, &delivery, row, now).await,
-                    Ok(None) => dead.push(id),
+                    Ok(None) => dead.push((id, End::Dropped(Dropped::Unregistered))),
                     // It must not keep the device from all the others.
                     Err(StoreError::Damaged(what)) => tracing::error!(%device, message.id = %id, "{what}"),
                     Err(e) => return Err(e),
@@ -77,9 +78,8 @@ impl Dispatcher {
             if pages.is_over() {
                 found.extend(sets.by_ref());
             }
-            let replaced = collapse(&mut found);
-            dead.extend(replaced.into_iter().filter(|id| !strike(&carried, *id)));
-            if let Err(e) = self.remove(device, &dead, now).await {
+            dead.extend(collapse(&mut found));
+            if let Err(e) = self.end(device, &carried, dead.into_iter(), now).await {
                 tracing::debug!(%device, "rows that nobody wants stay for now: {e}");
             }
         }
@@ -135,20 +135,6 @@ impl Dispatcher {
             expires: row.expires.unwrap_or(Timestamp::from_micros(u64::MAX)),
         }))
     }
-
-    pub(crate) async fn remove(
-        &self,
-        device: DeviceId,
-        ids: &[MessageId],
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        for ids in ids.chunks(DELETED_TOGETHER) {
-            let mut batch = Batch::default();
-            ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
-            self.store.write(batch, now).await?;
-        }
-        Ok(())
-    }
 }
 
 /// What waits in sets, in order.
@@ -162,30 +148,43 @@ fn in_sets(
         let recipient = &carried.recipient;
         for waiting in carried.bucket.waiting_for(carried.id().slot, now) {
             let terms = waiting.fanout.terms(&recipient.layout);
-            if terms.ttl.is_zero() || terms.expires <= now || !waiting.fanout.is_for(recipient) {
+            let end = if !waiting.fanout.is_for(recipient) {
+                End::Dropped(Dropped::NotForApp)
+            } else if terms.ttl.is_zero() {
                 // Now was then.
-                carried.bucket.strike(carried.id().slot, waiting.id);
-            } else if !skip(waiting.id) {
-                found.push(Arc::new(waiting.fanout.delivery_to(recipient)));
-            }
+                End::Dropped(Dropped::NotConnected)
+            } else if terms.expires <= now {
+                End::Expired
+            } else {
+                if !skip(waiting.id) {
+                    found.push(Arc::new(waiting.fanout.delivery_to(recipient)));
+                }
+                continue;
+            };
+            carried.bucket.strike(carried.id().slot, waiting.id, end);
         }
     }
     found.sort_by_key(|delivery| delivery.id);
     found
 }
 
-/// Keeps, of each registration and collapse key, the newest; gives the ids of the others.
-fn collapse(deliveries: &mut Vec<Arc<Delivery>>) -> Vec<MessageId> {
-    let mut seen = HashSet::new();
+/// Keeps, of each registration and collapse key, the newest; gives the others, and what took their
+/// places.
+fn collapse(deliveries: &mut Vec<Arc<Delivery>>) -> Vec<(MessageId, End)> {
+    let mut newest = HashMap::new();
     let mut replaced = Vec::new();
     for delivery in deliveries.iter().rev() {
-        if let Some(key) = &delivery.collapse_key
-            && !seen.insert((delivery.recipient.registration, key.clone()))
-        {
-            replaced.push(delivery.id);
+        let Some(key) = &delivery.collapse_key else { continue };
+        match newest.entry((delivery.recipient.registration, key.clone())) {
+            Entry::Vacant(free) => {
+                free.insert(delivery.id);
+            }
+            Entry::Occupied(newer) => {
+                replaced.push((delivery.id, End::Collapsed { by: Some(*newer.get()) }));
+            }
         }
     }
-    let gone: HashSet<MessageId> = replaced.iter().copied().collect();
+    let gone: HashSet<MessageId> = replaced.iter().map(|(id, _)| *id).collect();
     deliveries.retain(|delivery| !gone.contains(&delivery.id));
     replaced
 }

@@ -26,8 +26,10 @@ mod expire;
 
 mod ids;
 mod quota;
+mod trace;
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
@@ -39,6 +41,7 @@ pub use groups::{GroupChange, GroupError};
 pub use preview::Preview;
 pub use quota::{Bucket, Quotas};
 pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
+pub use trace::{Counts, Dropped, End, Stage, Story, Told, What};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -73,6 +76,7 @@ pub struct Dispatcher {
     presence: presence::Presence,
     limits: Limits,
     topic_names: topics::Names,
+    traces: Arc<trace::Traces>,
 }
 
 impl Dispatcher {
@@ -85,7 +89,9 @@ impl Dispatcher {
     ) -> Result<Self, StoreError> {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
         let members = members::Members::new(store.clone());
-        let fanouts = Arc::new(fanout::FanOuts::new(store.clone(), ids.clone(), members.clone()));
+        let traces = Arc::new(trace::Traces::new());
+        let fanouts = fanout::FanOuts::new(store.clone(), ids.clone(), members.clone(), traces.clone());
+        let fanouts = Arc::new(fanouts);
         fanouts.resume(now).await?;
         Ok(Self {
             members,
@@ -99,6 +105,7 @@ impl Dispatcher {
             ids,
             meters: quota::Meters::new(Quotas::OFF),
             topic_names: topics::Names::default(),
+            traces,
         })
     }
 
@@ -121,6 +128,13 @@ impl Dispatcher {
         self
     }
 
+    /// With a trace of each delivery, kept for so long after its end; without it there is none.
+    #[must_use]
+    pub fn with_trace(self, keep: Duration) -> Self {
+        self.traces.keep_for(keep);
+        self
+    }
+
     /// Joins the carrier that takes deliveries to connected devices; once, at start.
     pub fn set_carrier(&self, carrier: Arc<dyn Carrier>) {
         assert!(self.carrier.set(carrier).is_ok(), "the carrier is set once");
@@ -135,7 +149,6 @@ impl Dispatcher {
 
 /// What a sender is told when the store cannot.
 fn refusal(error: StoreError) -> Rejection {
-    use std::time::Duration;
     match error {
         StoreError::Overloaded => Rejection::Unavailable { retry_after: Duration::from_secs(1) },
         StoreError::Unavailable(_) => Rejection::Unavailable { retry_after: Duration::from_secs(5) },

@@ -11,6 +11,7 @@ use cresset_store::{Batch, Pages, StoreError, Table};
 use crate::buckets::{Bucket, Waiting as Set};
 use crate::inbox::{DELETED_TOGETHER, PAGE};
 use crate::presence::Carried;
+use crate::trace::{Dropped, End};
 use crate::{Dispatcher, Quotas};
 
 impl Dispatcher {
@@ -94,19 +95,20 @@ impl Dispatcher {
             self.ids.mark(&mut batch, id);
         }
         let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
-        let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(in_set);
+        let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(|(id, _)| in_set(id));
         let mut rows = rows.chunks(DELETED_TOGETHER);
         loop {
-            let ids = rows.next();
-            ids.into_iter().flatten().for_each(|id| batch.delete(inbox::key(device, *id)));
+            let ends = rows.next().unwrap_or_default();
+            ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
+            self.traces.ended(&self.store, &mut batch, ends, now).await?;
             if batch.ops.is_empty() {
                 break;
             }
             self.store.write(std::mem::take(&mut batch), now).await?;
         }
         let Some(bucket) = bucket.filter(|_| !sets.is_empty()) else { return Ok(()) };
-        sets.iter().for_each(|id| {
-            bucket.strike(registration.slot, *id);
+        sets.iter().for_each(|(id, end)| {
+            bucket.strike(registration.slot, *id, *end);
         });
         self.save(bucket, now).await
     }
@@ -125,7 +127,7 @@ struct Waiting {
 /// What is to be dropped, and how many messages the app is to hear of.
 #[derive(Default, Debug, PartialEq)]
 struct Verdict {
-    dropped: Vec<MessageId>,
+    dropped: Vec<(MessageId, End)>,
     deleted: u32,
 }
 
@@ -157,15 +159,16 @@ impl Waiting {
                 if kept.contains(key) || kept.len() < most as usize {
                     kept.insert(key);
                 } else {
-                    verdict.dropped.push(*id);
+                    verdict.dropped.push((*id, End::Dropped(Dropped::TooManyCollapseKeys)));
                 }
             }
         }
         if quotas.stored.is_some_and(|most| self.plain.len() > most as usize) {
             let count = u32::try_from(self.plain.len()).unwrap_or(u32::MAX);
             verdict.deleted = self.deleted.saturating_add(count);
-            verdict.dropped.extend(self.notices);
-            verdict.dropped.extend(self.plain);
+            // An older notice is part of the new one.
+            let end = End::Dropped(Dropped::TooManyStored);
+            verdict.dropped.extend(self.notices.into_iter().chain(self.plain).map(|id| (id, end)));
         }
         verdict
     }

@@ -32,6 +32,14 @@ pub trait Inbox: Send + Sync + 'static {
 
     fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()>;
 
+    /// These cannot be given the form that the device reads: they are over.
+    fn give_up<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()> {
+        self.acknowledge(device, ids, now)
+    }
+
+    /// These, which waited, were written to the device: for whoever wants to know.
+    fn sent(&self, _device: DeviceId, _deliveries: &[Arc<Delivery>], _now: Timestamp) {}
+
     /// A device has logged in by `line`, and will read its inbox next.
     fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()>;
 
@@ -58,6 +66,14 @@ impl Inbox for Dispatcher {
 
     fn acknowledge<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()> {
         Box::pin(async move { Ok(self.acknowledge(device, ids, now).await?) })
+    }
+
+    fn give_up<'a>(&'a self, device: DeviceId, ids: &'a [MessageId], now: Timestamp) -> Answer<'a, ()> {
+        Box::pin(async move { Ok(self.give_up(device, ids, now).await?) })
+    }
+
+    fn sent(&self, device: DeviceId, deliveries: &[Arc<Delivery>], now: Timestamp) {
+        self.sent(device, deliveries, now);
     }
 
     fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()> {

@@ -72,6 +72,7 @@ impl Connection {
                     permit = None;
                 }
                 Step::Acknowledge(ids) => self.acknowledge(ids, &context).await,
+                Step::GiveUp(ids) => self.give_up(ids, &context).await,
                 Step::ReadInbox { room } => self.read_inbox(room, &context).await,
                 Step::Wait { readable, writable, until } => {
                     self.wait(readable, writable, until, &context).await;
@@ -132,6 +133,14 @@ impl Connection {
         }
     }
 
+    async fn give_up(&self, ids: Vec<MessageId>, context: &Context) {
+        let Some(device) = self.device.get() else { return };
+        if let Err(error) = context.inbox.give_up(*device, &ids, (context.clock)()).await {
+            // They come up again at the next login.
+            tracing::warn!(%device, count = ids.len(), "messages without a form could not be dropped: {error}");
+        }
+    }
+
     async fn read_inbox(&self, room: usize, context: &Context) {
         let Some(device) = self.device.get() else { return };
         let limit = room.min(INBOX_BATCH);
@@ -139,7 +148,8 @@ impl Connection {
         match context.inbox.pending(*device, limit, &skip, (context.clock)()).await {
             Ok(deliveries) => {
                 let last = deliveries.len() < limit;
-                self.link().deliver_from_inbox(deliveries, last, &self.socket, context);
+                let written = self.link().deliver_from_inbox(deliveries, last, &self.socket, context);
+                context.inbox.sent(*device, &written, (context.clock)());
             }
             Err(error) => {
                 tracing::warn!(%device, "an inbox could not be read: {error}");

@@ -88,6 +88,8 @@ pub enum Rejection {
     },
 
     // --- ours ---
+    /// Nothing is kept of this message.
+    NotTraced,
     /// The server cannot make it durable now (disk full, shutting down, overloaded).
     Unavailable {
         retry_after: Duration,
@@ -149,6 +151,9 @@ impl Rejection {
             Self::TooManyTopics { .. } => {
                 "The app instance has as many topics as it may have: unsubscribe it from others first."
             }
+            Self::NotTraced => {
+                "The project sent no such message, or what became of it is no longer kept (`trace.keep_hours`)."
+            }
             Self::Unavailable { .. } => {
                 "The server cannot make the message durable now. Nothing was sent: try again, with back-off."
             }
@@ -192,6 +197,7 @@ impl Rejection {
                 retry_after: Duration::from_secs(1),
             },
             Self::TooManyTopics { limit: 2_000 },
+            Self::NotTraced,
             Self::Unavailable { retry_after: Duration::from_secs(5) },
             Self::Internal,
         ]
@@ -210,6 +216,6 @@ mod tests {
         let kinds: HashSet<_> = samples.iter().map(std::mem::discriminant).collect();
         let meanings: HashSet<_> = samples.iter().map(Rejection::meaning).collect();
         // As many as `meaning` has arms, which the compiler counts.
-        assert_eq!((samples.len(), kinds.len(), meanings.len()), (24, 24, 24));
+        assert_eq!((samples.len(), kinds.len(), meanings.len()), (25, 25, 25));
     }
 }

@@ -28,6 +28,8 @@ pub enum Command {
     Project(Project),
     /// Send a message: to the running Cresset, to another one, or to Google
     Send(Send),
+    /// Where is my push: what became of a message, device by device
+    Trace(Trace),
     /// Run a command in which Google's messaging hosts lead to the running Cresset
     Exec(Exec),
     /// Check from inside such a world that every name resolves, answers and is trusted
@@ -232,6 +234,24 @@ pub struct Send {
     pub folder: PathBuf,
     #[command(flatten)]
     pub elsewhere: SendElsewhere,
+}
+
+#[derive(Debug, Args)]
+pub struct Trace {
+    /// What `send` printed, its last part, or the persistent id that a device saw
+    #[arg(value_name = "MESSAGE_ID")]
+    pub message: String,
+    /// Whose message it is [default: the project in MESSAGE_ID, or demo]
+    #[arg(long, value_parser = project_name)]
+    pub project: Option<String>,
+    /// Deliveries to tell of at most; all are counted
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// Print what Cresset's API answers: one JSON object a page
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub data: DataArgs,
 }
 
 /// Whom it is for.

@@ -21,6 +21,7 @@ pub struct Config {
     pub log: Log,
     pub limits: Limits,
     pub quotas: QuotaConfig,
+    pub trace: Trace,
     pub shutdown: Shutdown,
 }
 
@@ -121,6 +122,24 @@ impl QuotaConfig {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trace {
+    pub keep_hours: u32,
+}
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self { keep_hours: 72 }
+    }
+}
+
+impl Trace {
+    pub fn keep(self) -> Duration {
+        Duration::from_secs(u64::from(self.keep_hours) * 3_600)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
@@ -136,6 +155,7 @@ impl Default for Config {
             log: Log::default(),
             limits: Limits::default(),
             quotas: QuotaConfig::default(),
+            trace: Trace::default(),
             shutdown: Shutdown::default(),
         }
     }

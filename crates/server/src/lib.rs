@@ -22,6 +22,7 @@ pub mod send;
 pub mod server;
 mod service_account;
 mod telemetry;
+pub mod trace;
 mod trust;
 pub mod up;
 

@@ -93,6 +93,7 @@ impl Server {
         };
         let dispatcher = dispatcher.with_quotas(config.quotas.quotas()).with_limits(fan_outs);
         let dispatcher = dispatcher.with_member_memory(config.limits.topic_memory_mb << 20);
+        let dispatcher = dispatcher.with_trace(config.trace.keep());
         let dispatcher = Arc::new(dispatcher);
         core.identity.set_watch(Arc::new(background::Telling(dispatcher.clone())));
         let (stop, stopping) = watch::channel(false);
@@ -104,9 +105,15 @@ impl Server {
             identity: core.identity.clone(),
             dispatcher: dispatcher.clone(),
             clock: clock::clock(),
+            operator: None,
         };
-        let fcm = cresset_api::router(api).merge(cresset_admin::topics_router(topics));
+        let fcm = cresset_api::router(api);
         let local = fcm.clone().layer(axum::Extension(cresset_api::Plain));
+        let local = local.merge(cresset_admin::topics_router(TopicsApi {
+            operator: Some(admin_token.clone()),
+            ..topics.clone()
+        }));
+        let fcm = fcm.merge(cresset_admin::topics_router(topics));
         let local = local.merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
         let connections = Arc::new(Semaphore::new(config.limits.http_connections));
         let listener = |router| Http { router, connections: connections.clone(), stop: stopping.clone() };

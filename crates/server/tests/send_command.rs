@@ -111,6 +111,41 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_became_of_it_is_told() {
+    let mut place = Place::open().await;
+    let token = place.token.clone();
+    place.arrives(&["--token", &token, "--data", "n=1"], "").await;
+    let sent = text(&place.send(&["--token", &token, "--data", "n=2"], "").stdout);
+    let name = sent.trim().to_owned();
+    let second = tokio::time::timeout(PATIENCE, place.device.next()).await.expect("it should arrive");
+    place.device.acknowledge(&second.unwrap().unwrap()).await.unwrap();
+    // That a device has it is told by the device, a moment later.
+    let trace = |arguments: &[&str]| {
+        let arguments: Vec<&str> = ["trace"].iter().chain(arguments).copied().collect();
+        run(&place.folder(), &arguments, "")
+    };
+    let told = tokio::time::timeout(PATIENCE, async {
+        loop {
+            let told = trace(&[&name]);
+            assert!(told.status.success(), "{}", text(&told.stderr));
+            if text(&told.stdout).contains("1 acknowledged") {
+                return text(&told.stdout);
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let told = told.await.expect("the acknowledgement should arrive");
+    assert!(told.contains("to token") && told.contains("android"), "{told}");
+    let id = name.strip_prefix("projects/demo/messages/").unwrap();
+    let json = trace(&[id, "--json"]);
+    let json: Value = serde_json::from_str(&text(&json.stdout)).unwrap();
+    assert_eq!((&json["id"], &json["deliveries"][0]["token"]), (&id.into(), &token.as_str().into()));
+    let strange = trace(&["0:1%0000000000000001"]);
+    assert_eq!(strange.status.code(), Some(1));
+    assert!(text(&strange.stderr).contains("Nothing is known of this message"), "{}", text(&strange.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_said_on_the_command_line_arrives() {
     let mut place = Place::open().await;
     let token = place.token.clone();

@@ -26,10 +26,11 @@ pub enum Table {
     FanOuts,
     Jobs,
     Bodies,
+    Events,
 }
 
 impl Table {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Projects,
         Self::Registrations,
         Self::Fids,
@@ -46,6 +47,7 @@ impl Table {
         Self::FanOuts,
         Self::Jobs,
         Self::Bodies,
+        Self::Events,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -66,6 +68,7 @@ impl Table {
             Self::FanOuts => "fanouts",
             Self::Jobs => "jobs",
             Self::Bodies => "bodies",
+            Self::Events => "events",
         }
     }
 }

@@ -20,6 +20,11 @@ impl<'a> Pages<'a> {
         Self { store, table, partition, limit, from: Some(Bytes::new()) }
     }
 
+    /// The same, from a sort key on.
+    pub fn starting_at(self, from: impl Into<Bytes>) -> Self {
+        Self { from: Some(from.into()), ..self }
+    }
+
     /// The next page; `None` after the last one.
     pub async fn next(&mut self, now: Timestamp) -> Result<Option<Vec<Row>>, StoreError> {
         let Some(from) = &self.from else { return Ok(None) };

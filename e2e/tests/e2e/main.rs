@@ -12,3 +12,4 @@ mod quotas;
 mod start;
 mod support;
 mod topics;
+mod trace;

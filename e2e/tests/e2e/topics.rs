@@ -218,7 +218,7 @@ async fn the_openapi_document_has_what_is_served_and_all_its_parameters() {
             served += 1;
         }
     }
-    assert_eq!(served, 7);
+    assert_eq!(served, 8);
 }
 
 #[tokio::test]

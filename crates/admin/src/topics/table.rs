@@ -4,6 +4,7 @@ use axum::routing::MethodFilter;
 use cresset_delivery::MAX_TOPICS;
 use serde_json::{Map, Value, json};
 
+use super::messages::{REASONS, STATES};
 use super::{Answering, Call, DEFAULT_PAGE, MAX_PAGE, TopicsApi};
 
 #[derive(Clone, Copy)]
@@ -134,6 +135,18 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         },
         Endpoint {
             method: Method::Get,
+            path: "/cresset/v1/projects/{project}/messages/{message}",
+            summary: "What became of a message, and of each of its deliveries.",
+            parameters: paged(vec![
+                project(),
+                named("message", "What its sender was told, or the persistent id that a device saw."),
+            ]),
+            body: None,
+            answer: page_with_trace(),
+            serve: Serve::Project(|api, call| Box::pin(super::messages::trace(api, call))),
+        },
+        Endpoint {
+            method: Method::Get,
             path: "/cresset/v1/projects/{project}/fanouts",
             summary: "Messages to topics and conditions that are still being spread.",
             parameters: vec![project()],
@@ -204,6 +217,38 @@ fn page_of(name: &str, entry: Value) -> Value {
     page
 }
 
+fn page_with_trace() -> Value {
+    let count = || json!({ "type": "integer", "minimum": 0 });
+    let mut dropped = object(&REASONS.map(|reason| (reason, count())));
+    dropped["required"] = json!([]);
+    let mut counts = vec![("deliveries", count())];
+    counts.extend(STATES.map(|state| (state, if state == "dropped" { dropped.clone() } else { count() })));
+    let mut delivery = object(&[
+        ("persistentId", text()),
+        ("state", json!({ "type": "string", "enum": STATES })),
+        ("expires", time()),
+        ("token", text()),
+        ("platform", platform()),
+        ("sent", time()),
+        ("ended", time()),
+        ("collapseKey", text()),
+        ("reason", json!({ "type": "string", "enum": REASONS })),
+        ("by", text()),
+    ]);
+    delivery["required"] = json!(["persistentId", "state", "expires"]);
+    let mut page = object(&[
+        ("id", text()),
+        ("accepted", time()),
+        ("target", json!({ "type": "string", "enum": ["token", "group", "topic", "condition"] })),
+        ("spreading", json!({ "type": "boolean" })),
+        ("counts", object(&counts)),
+        ("deliveries", list(delivery)),
+    ]);
+    page["properties"]["to"] = text();
+    page["properties"]["nextPageToken"] = text();
+    page
+}
+
 /// The table in OpenAPI 3.1.
 fn document() -> Value {
     let mut paths = Map::new();
@@ -213,7 +258,7 @@ fn document() -> Value {
     }
     json!({
         "openapi": "3.1.0",
-        "info": { "title": "Cresset: topics and targets", "version": "1" },
+        "info": { "title": "Cresset: topics, targets and messages", "version": "1" },
         "paths": paths,
         "components": {
             "securitySchemes": { "accessToken": { "type": "http", "scheme": "bearer" } },

@@ -7,7 +7,7 @@ use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
 
-use super::{check_for_recipient, delivery, push_in_turn};
+use super::{check_for_recipient, delivery};
 use crate::{Delivery, Dispatcher, refusal};
 
 impl Dispatcher {
@@ -85,20 +85,21 @@ impl Dispatcher {
         for delivery in deliveries.iter().filter(|delivery| !delivery.ttl.is_zero()) {
             let row = InboxRecord { message: encoded.clone(), ..delivery.inbox_record() }.to_bytes();
             batch.put(inbox::key(delivery.recipient.device, delivery.id), row, Some(delivery.expires));
+            self.traces.accepted(&mut batch, delivery);
             last = Some(delivery.id);
         }
+        self.traces.accepted_group(&mut batch, &deliveries);
         if let Some(last) = last {
             self.ids.mark(&mut batch, last);
         }
-        let (store, ids, carrier) = (self.store.clone(), self.ids.clone(), self.carrier.get().cloned());
-        let fanouts = self.fanouts.clone();
+        let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
         let stored = tokio::spawn(async move {
             if let Some(last) = last {
                 store.write(batch, now).await?;
                 ids.marked(last);
             }
             for delivery in deliveries {
-                push_in_turn(&fanouts, carrier.as_ref(), delivery, now);
+                after.push_in_turn(delivery, now);
             }
             Ok(())
         });

@@ -52,20 +52,20 @@ impl World {
         self.join_in(0, slot, topic).await;
     }
 
-    async fn join_in(&self, bucket: u32, slot: u16, topic: &str) {
+    pub(crate) async fn join_in(&self, bucket: u32, slot: u16, topic: &str) {
         let mut batch = Batch::default();
         let id = RegistrationId { project: PROJECT, bucket, slot };
         members::join(&mut batch, id, &topic.parse().unwrap(), NOW);
         self.store.write(batch, NOW).await.unwrap();
     }
 
-    async fn connect(&self, device: DeviceId) -> Arc<Line> {
+    pub(crate) async fn connect(&self, device: DeviceId) -> Arc<Line> {
         let line = Arc::new(Line::default());
         self.dispatcher.arrived(device, line.clone(), NOW).await.unwrap();
         line
     }
 
-    async fn send_to(&self, target: Target, n: usize) -> MessageId {
+    pub(crate) async fn send_to(&self, target: Target, n: usize) -> MessageId {
         self.dispatcher.send(PROJECT, to(target, n), false, NOW).await.unwrap()
     }
 

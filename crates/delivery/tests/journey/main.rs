@@ -9,4 +9,5 @@ mod quotas;
 mod sending;
 mod stored;
 mod topics;
+mod trace;
 mod world;

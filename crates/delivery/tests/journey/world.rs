@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use cresset_delivery::{Delivery, Dispatcher, Limits, Quotas};
 use cresset_message::{
@@ -18,6 +19,9 @@ use tokio::sync::Semaphore;
 
 pub(crate) const PROJECT: ProjectNumber = ProjectNumber(1_234);
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// How long what became of a delivery is kept.
+pub(crate) const KEPT: Duration = Duration::from_secs(3 * 86_400);
 
 pub(crate) struct World {
     pub dispatcher: Arc<Dispatcher>,
@@ -42,7 +46,8 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
 }
 
 pub(crate) async fn dispatcher(store: &Store, now: Timestamp) -> Dispatcher {
-    Dispatcher::open(store.clone(), key(), dice(), now).await.unwrap()
+    let dispatcher = Dispatcher::open(store.clone(), key(), dice(), now).await.unwrap();
+    dispatcher.with_trace(KEPT)
 }
 
 impl World {

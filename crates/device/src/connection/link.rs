@@ -76,6 +76,7 @@ impl Template {
 pub(super) enum Step {
     Authenticate { device: DeviceId, security_token: u64 },
     Acknowledge(Vec<MessageId>),
+    GiveUp(Vec<MessageId>),
     ReadInbox { room: usize },
     Wait { readable: bool, writable: bool, until: Option<Timestamp> },
     Close(Reason),
@@ -94,6 +95,8 @@ pub(super) struct Link {
     /// Since when the socket takes nothing.
     stalled: Option<Timestamp>,
     acknowledged: Vec<MessageId>,
+    /// Messages that have no form for the device.
+    given_up: Vec<MessageId>,
     /// Acknowledgements that the store would not take; they go with the next ones.
     unsaved: Vec<MessageId>,
     login: Option<(DeviceId, u64)>,
@@ -120,6 +123,7 @@ impl Link {
             outgoing: Vec::new(),
             stalled: None,
             acknowledged: Vec::new(),
+            given_up: Vec::new(),
             unsaved: Vec::new(),
             login: None,
             catching_up: None,
@@ -139,6 +143,9 @@ impl Link {
             ids.append(&mut self.acknowledged);
             return Step::Acknowledge(ids);
         }
+        if !self.given_up.is_empty() {
+            return Step::GiveUp(std::mem::take(&mut self.given_up));
+        }
         let full = self.outgoing.len() >= MAX_OUTGOING;
         if self.catching_up.is_some() && !full {
             match self.session.room() {
@@ -151,7 +158,10 @@ impl Link {
 
     /// Whether the last push left something that only the task can do.
     pub(super) fn needs_its_task(&self) -> bool {
-        !self.outgoing.is_empty() || !self.acknowledged.is_empty() || self.closing.is_some()
+        !self.outgoing.is_empty()
+            || !self.acknowledged.is_empty()
+            || !self.given_up.is_empty()
+            || self.closing.is_some()
     }
 
     pub(super) fn has_outgoing(&self) -> bool {
@@ -160,7 +170,8 @@ impl Link {
 
     /// Whether a message needs no delivery on this connection: it is on its way, or received.
     pub(super) fn has(&self, id: MessageId) -> bool {
-        self.session.is_in_flight(id) || self.acknowledged.contains(&id) || self.unsaved.contains(&id)
+        self.session.is_in_flight(id)
+            || [&self.acknowledged, &self.unsaved, &self.given_up].iter().any(|ids| ids.contains(&id))
     }
 
     /// Reads once, and acts on it.
@@ -251,21 +262,24 @@ impl Link {
         }
     }
 
-    /// Writes what an inbox held. `last`: it held no more than this.
+    /// Writes what an inbox held; gives what was written. `last`: it held no more than this.
     pub(super) fn deliver_from_inbox(
         &mut self,
         deliveries: Vec<Arc<Delivery>>,
         last: bool,
         socket: &TcpStream,
         context: &Context,
-    ) {
+    ) -> Vec<Arc<Delivery>> {
         let mut complete = last;
+        let mut written = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
             if self.outgoing.len() >= MAX_OUTGOING {
                 complete = false;
                 break;
             }
-            self.write(&delivery, socket, context);
+            if self.write(&delivery, socket, context) == Handoff::Accepted {
+                written.push(delivery);
+            }
         }
         if let Some(catching_up) = &mut self.catching_up
             && complete
@@ -276,6 +290,7 @@ impl Link {
                 self.write(&delivery, socket, context);
             });
         }
+        written
     }
 
     /// Gives the delivery its form and writes it, if its time is now.
@@ -284,10 +299,7 @@ impl Link {
         let now_or_never = delivery.ttl.is_zero();
         let expires = if now_or_never { Timestamp::from_micros(u64::MAX) } else { delivery.expires };
         match self.session.offer(delivery.id, expires, now) {
-            Offer::Write => {
-                self.write_new(delivery, socket, now, context);
-                Handoff::Accepted
-            }
+            Offer::Write => self.write_new(delivery, socket, now, context),
             Offer::InFlight => Handoff::Accepted,
             Offer::NoRoom if !now_or_never => {
                 self.session.read_inbox_after_acks();
@@ -298,23 +310,32 @@ impl Link {
         }
     }
 
-    fn write_new(&mut self, delivery: &Delivery, socket: &TcpStream, now: Timestamp, context: &Context) {
+    fn write_new(
+        &mut self,
+        delivery: &Delivery,
+        socket: &TcpStream,
+        now: Timestamp,
+        context: &Context,
+    ) -> Handoff {
         if let (Content::Message(message), Layout::Raw { .. }) =
             (&delivery.content, &delivery.recipient.layout)
         {
             context.counters.written.add(1);
-            return self.write_copy(delivery, message, socket, now, context);
+            self.write_copy(delivery, message, socket, now, context);
+            return Handoff::Accepted;
         }
         match form(delivery, context) {
             Ok(stanza) => {
                 context.counters.written.add(1);
                 self.on_event(Event::Deliver(delivery.id, Box::new(stanza)), socket, now);
+                Handoff::Accepted
             }
             Err(error) => {
                 // It would fail at every login until it expires.
                 context.counters.undeliverable.add(1);
                 tracing::warn!(message.id = %delivery.id, "a message has no form for its device and is dropped: {error}");
-                self.acknowledged.push(delivery.id);
+                self.given_up.push(delivery.id);
+                Handoff::Busy
             }
         }
     }

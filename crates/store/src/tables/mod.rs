@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod carried;
 pub mod counters;
 pub mod devices;
+pub mod events;
 pub mod fanouts;
 pub mod fids;
 pub mod groups;

@@ -152,6 +152,11 @@ fn say(rejection: &Rejection) -> Said {
             format!("The app instance is subscribed to {limit} topics, which is the limit."),
             vec![fcm("INVALID_ARGUMENT")],
         ),
+        Rejection::NotTraced => Said::new(
+            Status::NotFound,
+            "Nothing is known of this message: it was not sent for this project, or long ago.",
+            vec![],
+        ),
         Rejection::Unavailable { .. } => {
             Said::new(Status::Unavailable, "The service is currently unavailable.", vec![fcm("UNAVAILABLE")])
         }

@@ -1,0 +1,439 @@
+//! What became of each delivery. Written in the batches that make it so: a row with a single delivery,
+//! sets with the sets of a fan-out. That something was sent is written a little later, for nothing
+//! rests on it.
+
+mod read;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use cresset_message::{DeviceId, MessageId, SlotSet, Target, Timestamp};
+use cresset_store::tables::events::{self, DeliveryEvents, HeadRecord, Kind};
+use cresset_store::tables::inbox;
+use cresset_store::{Batch, Op, Store, StoreError};
+
+use crate::buckets::{Bucket, FanOut};
+use crate::{Delivery, Dispatcher};
+
+pub use read::{Counts, Stage, Story, Told, What};
+
+/// The end of a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum End {
+    /// Its device has it.
+    Acknowledged,
+    /// A newer message with the same collapse key took its place.
+    Collapsed {
+        by: Option<MessageId>,
+    },
+    /// Its time to live was over.
+    Expired,
+    Dropped(Dropped),
+}
+
+/// Why a delivery was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Dropped {
+    /// The registration is no more.
+    Unregistered,
+    /// More messages waited than may; the app is told that it missed some.
+    TooManyStored,
+    /// More collapse keys waited than may.
+    TooManyCollapseKeys,
+    /// It was for now or never, and its device was not connected.
+    NotConnected,
+    /// It is for another package, or cannot be encrypted for its subscription.
+    NotForApp,
+    /// It could not be given the form that its device reads.
+    NoForm,
+}
+
+/// Of a fan-out: everybody it was for.
+pub(crate) const WANTED: u8 = 0;
+/// Of a fan-out: those to whose connections it was written.
+pub(crate) const SENT: u8 = 1;
+/// Of a fan-out: those who have a row of their own instead.
+pub(crate) const MOVED: u8 = 2;
+
+impl End {
+    /// As rows have it; never used again for something else.
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Self::Acknowledged => 10,
+            Self::Collapsed { .. } => 11,
+            Self::Expired => 12,
+            Self::Dropped(Dropped::Unregistered) => 20,
+            Self::Dropped(Dropped::TooManyStored) => 21,
+            Self::Dropped(Dropped::TooManyCollapseKeys) => 22,
+            Self::Dropped(Dropped::NotConnected) => 23,
+            Self::Dropped(Dropped::NotForApp) => 24,
+            Self::Dropped(Dropped::NoForm) => 25,
+        }
+    }
+
+    /// `None`: it is not the code of an end.
+    pub(crate) fn from_code(code: u8, by: Option<MessageId>) -> Option<Self> {
+        Some(match code {
+            10 => Self::Acknowledged,
+            11 => Self::Collapsed { by },
+            12 => Self::Expired,
+            20 => Self::Dropped(Dropped::Unregistered),
+            21 => Self::Dropped(Dropped::TooManyStored),
+            22 => Self::Dropped(Dropped::TooManyCollapseKeys),
+            23 => Self::Dropped(Dropped::NotConnected),
+            24 => Self::Dropped(Dropped::NotForApp),
+            25 => Self::Dropped(Dropped::NoForm),
+            _ => return None,
+        })
+    }
+
+    fn by(self) -> Option<MessageId> {
+        match self {
+            Self::Collapsed { by } => by,
+            _ => None,
+        }
+    }
+}
+
+/// Deliveries whose being sent, or whose end, is not written yet. Beyond it the trace does not say
+/// that something was sent.
+const MAX_LATER: usize = 65_536;
+
+/// Rows of the trace written together.
+const WRITTEN_TOGETHER: usize = 1_000;
+
+/// Different ends of the slots of one set; beyond it a collapsed one does not say in whose favour.
+const MAX_KINDS: usize = 64;
+
+/// How the story of messages is written.
+pub(crate) struct Traces {
+    /// Zero: it is not.
+    keep_millis: AtomicU64,
+    later: Mutex<Later>,
+}
+
+#[derive(Default)]
+struct Later {
+    sent: HashMap<MessageId, Sent>,
+    /// Rows of deliveries that nothing else is written of.
+    fleeting: Vec<Op>,
+}
+
+#[derive(Clone, Copy)]
+struct Sent {
+    at: Timestamp,
+    expires: Timestamp,
+}
+
+impl Traces {
+    pub(crate) fn new() -> Self {
+        Self { keep_millis: AtomicU64::new(0), later: Mutex::default() }
+    }
+
+    pub(crate) fn keep_for(&self, keep: Duration) {
+        self.keep_millis.store(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.keep_millis.load(Ordering::Relaxed) > 0
+    }
+
+    /// When a row may go that says something of a delivery which ends at `end`.
+    fn until(&self, end: Timestamp) -> Option<Timestamp> {
+        Some(end + Duration::from_millis(self.keep_millis.load(Ordering::Relaxed)))
+    }
+
+    fn later(&self) -> MutexGuard<'_, Later> {
+        self.later.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A single delivery, in the batch that stores it.
+    pub(crate) fn accepted(&self, batch: &mut Batch, delivery: &Delivery) {
+        if self.is_on() {
+            let row = begun(delivery).to_bytes();
+            batch.put(events::delivery_key(delivery.id), row, self.until(delivery.expires));
+        }
+    }
+
+    /// Of a device group: which deliveries there are.
+    pub(crate) fn accepted_group(&self, batch: &mut Batch, deliveries: &[std::sync::Arc<Delivery>]) {
+        let (true, Some(first)) = (self.is_on(), deliveries.first()) else { return };
+        let head = HeadRecord {
+            project: first.recipient.registration.project.0,
+            unique: first.id.unique,
+            deliveries: deliveries.iter().map(|delivery| delivery.id.to_bytes().to_vec()).collect(),
+            ..HeadRecord::default()
+        };
+        let last = deliveries.iter().map(|delivery| delivery.expires).max().unwrap_or(first.expires);
+        batch.put(events::key(first.id.micros, &Kind::Head), head.to_bytes(), self.until(last));
+    }
+
+    /// A message for many.
+    pub(crate) fn accepted_for_many(&self, batch: &mut Batch, fanout: &FanOut) {
+        if !self.is_on() {
+            return;
+        }
+        let (topic, condition) = match &fanout.message.target {
+            Target::Topic(name) => (name.clone(), String::new()),
+            Target::Condition(text) => (String::new(), text.clone()),
+            Target::Token(_) | Target::Fid(_) => Default::default(),
+        };
+        let (raw, web) = fanout.both_expire();
+        let head = HeadRecord {
+            project: fanout.project.0,
+            unique: fanout.id.unique,
+            topic,
+            condition,
+            deliveries: Vec::new(),
+            raw_expires_millis: raw.as_millis(),
+            web_expires_millis: web.as_millis(),
+        };
+        let until = self.until(fanout.expires());
+        batch.put(events::key(fanout.id.micros, &Kind::Head), head.to_bytes(), until);
+    }
+
+    /// For whom of a bucket it is.
+    pub(crate) fn wanted(&self, batch: &mut Batch, fanout: &FanOut, bucket: u32, set: &SlotSet) {
+        if self.is_on() {
+            self.put_set(batch, fanout, &Kind::Set { bucket, what: WANTED, by: None }, set);
+        }
+    }
+
+    fn put_set(&self, batch: &mut Batch, fanout: &FanOut, kind: &Kind, set: &SlotSet) {
+        let key = events::key(fanout.id.micros, kind);
+        batch.put(key, events::set_to_bytes(set), self.until(fanout.expires()));
+    }
+
+    /// A single delivery was written to a connection.
+    pub(crate) fn sent(&self, id: MessageId, expires: Timestamp, now: Timestamp) {
+        if !self.is_on() {
+            return;
+        }
+        let mut later = self.later();
+        if later.sent.len() < MAX_LATER {
+            later.sent.insert(id, Sent { at: now, expires });
+        }
+    }
+
+    /// A delivery for now or never, which nothing else is written of.
+    pub(crate) fn fleeting(&self, delivery: &Delivery, sent: bool, now: Timestamp) {
+        if !self.is_on() {
+            return;
+        }
+        let mut record = begun(delivery);
+        if sent {
+            record.sent_millis = Some(now.as_millis());
+        } else {
+            record.end = End::Dropped(Dropped::NotConnected).code().into();
+            record.ended_millis = now.as_millis();
+        }
+        let mut later = self.later();
+        if later.fleeting.len() < MAX_LATER {
+            later.fleeting.push(Op::Put {
+                key: events::delivery_key(delivery.id),
+                value: record.to_bytes().into(),
+                expires: self.until(now),
+            });
+        }
+    }
+
+    /// A message for many, now or never: for whom of a bucket, and who was there.
+    pub(crate) async fn fleeting_for_many(
+        &self,
+        store: &Store,
+        fanout: &FanOut,
+        bucket: u32,
+        wanted: &SlotSet,
+        sent: SlotSet,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        let mut batch = Batch::default();
+        self.accepted_for_many(&mut batch, fanout);
+        self.wanted(&mut batch, fanout, bucket, wanted);
+        let absent = wanted.and_not(&sent);
+        for (what, set) in [(SENT, sent), (End::Dropped(Dropped::NotConnected).code(), absent)] {
+            if !set.is_empty() {
+                self.put_set(&mut batch, fanout, &Kind::Set { bucket, what, by: None }, &set);
+            }
+        }
+        store.write(batch, now).await.map(drop)
+    }
+
+    /// Ends of deliveries that are rows, in the batch that deletes these.
+    pub(crate) async fn ended(
+        &self,
+        store: &Store,
+        batch: &mut Batch,
+        ends: &[(MessageId, End)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if !self.is_on() {
+            return Ok(());
+        }
+        for (id, end) in ends {
+            let key = events::delivery_key(*id);
+            let row = store.get(&key, now).await?;
+            let known = row.map(|row| DeliveryEvents::from_bytes(&row.value)).transpose()?;
+            let known = known.unwrap_or_default();
+            let sent = self.later().sent.remove(id).map(|sent| sent.at.as_millis());
+            let record = DeliveryEvents {
+                sent_millis: sent.or(known.sent_millis),
+                end: end.code().into(),
+                ended_millis: now.as_millis(),
+                by: end.by().map_or_else(Vec::new, |by| by.to_bytes().to_vec()),
+                ..known
+            };
+            batch.put(key, record.to_bytes(), self.until(now));
+        }
+        Ok(())
+    }
+
+    /// Writes what can wait. What cannot be written is not tried again.
+    pub(crate) async fn write_later(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
+        let Later { sent, fleeting } = std::mem::take(&mut *self.later());
+        let mut ops = fleeting;
+        ops.extend(sent.into_iter().map(|(id, sent)| Op::Put {
+            key: events::key(id.micros, &Kind::Sent(id.unique)),
+            value: events::sent_to_bytes(sent.at.as_millis()).into(),
+            expires: self.until(sent.expires),
+        }));
+        ops.sort_unstable_by(|a, b| a.key().cmp(b.key()));
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let ops = ops.by_ref().take(WRITTEN_TOGETHER).collect();
+            store.write(Batch { ops, condition: None }, now).await?;
+        }
+        Ok(())
+    }
+}
+
+fn begun(delivery: &Delivery) -> DeliveryEvents {
+    DeliveryEvents {
+        registration: Some(delivery.recipient.registration.into()),
+        device: delivery.recipient.device.get(),
+        expires_millis: delivery.expires.as_millis(),
+        collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
+        ..DeliveryEvents::default()
+    }
+}
+
+/// What happened to the slots of a set since it was made.
+#[derive(Default)]
+pub(crate) struct Ends {
+    /// Its rows say it all, or do not exist.
+    known: bool,
+    dirty: bool,
+    sets: Vec<(u8, Option<MessageId>, SlotSet)>,
+}
+
+impl Ends {
+    /// Of a set that is new.
+    pub(crate) fn none() -> Self {
+        Self { known: true, ..Self::default() }
+    }
+
+    pub(crate) fn add(&mut self, slot: u16, what: u8, by: Option<MessageId>) {
+        self.dirty |= self.set(what, by).insert(slot);
+    }
+
+    pub(crate) fn end(&mut self, slot: u16, end: End) {
+        self.add(slot, end.code(), end.by());
+    }
+
+    fn set(&mut self, what: u8, by: Option<MessageId>) -> &mut SlotSet {
+        let by = by.filter(|_| self.sets.len() < MAX_KINDS);
+        let at = self.sets.iter().position(|(w, b, _)| (*w, *b) == (what, by));
+        let at = at.unwrap_or_else(|| {
+            self.sets.push((what, by, SlotSet::default()));
+            self.sets.len() - 1
+        });
+        &mut self.sets[at].2
+    }
+
+    /// Whether its rows must be read before they are written.
+    pub(crate) fn must_be_read(&self) -> bool {
+        self.dirty && !self.known
+    }
+
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// What its rows say, once.
+    pub(crate) fn join(&mut self, rows: Vec<(u8, Option<MessageId>, SlotSet)>) {
+        if std::mem::replace(&mut self.known, true) {
+            return;
+        }
+        for (what, by, set) in rows {
+            let known = self.set(what, by);
+            *known = known.or(&set);
+        }
+    }
+
+    /// Adds its rows to a batch.
+    pub(crate) fn save(&mut self, traces: &Traces, batch: &mut Batch, fanout: &FanOut, bucket: u32) {
+        if std::mem::take(&mut self.dirty) && traces.is_on() {
+            for (what, by, set) in &self.sets {
+                traces.put_set(batch, fanout, &Kind::Set { bucket, what: *what, by: *by }, set);
+            }
+        }
+    }
+
+    /// They could not be written.
+    pub(crate) fn unsaved(&mut self) {
+        self.dirty = !self.sets.is_empty();
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.sets.iter().map(|(_, _, set)| set.bytes() + 40).sum()
+    }
+}
+
+impl Dispatcher {
+    /// These were written to the connection of a device.
+    pub fn sent(&self, device: DeviceId, deliveries: &[std::sync::Arc<Delivery>], now: Timestamp) {
+        if !self.traces.is_on() {
+            return;
+        }
+        let present = self.presence.get(device);
+        let carried = present.as_ref().map_or(&[][..], |present| &present.carried);
+        for delivery in deliveries {
+            let registration = delivery.recipient.registration;
+            let bucket = carried.iter().find(|carried| carried.id() == registration);
+            let of_set = bucket.is_some_and(|carried| carried.bucket.sent(registration.slot, delivery.id));
+            if !of_set {
+                self.traces.sent(delivery.id, delivery.expires, now);
+            }
+        }
+    }
+
+    /// Ends deliveries that are rows of an inbox.
+    pub(crate) async fn end_rows(
+        &self,
+        device: DeviceId,
+        ends: &[(MessageId, End)],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for ends in ends.chunks(WRITTEN_TOGETHER) {
+            let mut batch = Batch::default();
+            ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
+            self.traces.ended(&self.store, &mut batch, ends, now).await?;
+            self.store.write(batch, now).await?;
+        }
+        Ok(())
+    }
+
+    /// Before sets of a bucket are saved: what their rows say of ends must not be forgotten.
+    pub(crate) async fn read_ends(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
+        for id in bucket.ends_to_read() {
+            let rows = read::ends_of(&self.store, id.micros, bucket.number, now).await?;
+            bucket.join_ends(id, rows);
+        }
+        Ok(())
+    }
+}
