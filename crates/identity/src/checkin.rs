@@ -64,13 +64,19 @@ impl Identity {
         if now.since(Timestamp::from_millis(record.last_seen_millis)) > LAST_SEEN_GRAIN {
             record.last_seen_millis = now.as_millis();
             let mut batch = Batch::default();
-            batch.put(key, record.to_bytes(), None);
+            batch.put(key, record.to_bytes(), self.forgotten_at(now));
             // A full disk must not keep devices out: what they fetch makes room.
             if let Err(e) = self.store.write(batch, now).await {
                 tracing::debug!(%device, "that it was seen is not noted: {e}");
             }
         }
         Ok(true)
+    }
+
+    /// When a device that was seen now is forgotten if it does not come again.
+    fn forgotten_at(&self, now: Timestamp) -> Option<Timestamp> {
+        // It may be seen later than is written.
+        self.device_life.map(|life| now + life + LAST_SEEN_GRAIN)
     }
 
     async fn new_device(&self, now: Timestamp) -> Result<CheckIn, StoreError> {
@@ -84,7 +90,7 @@ impl Identity {
             let key = devices::key(check_in.device);
             let condition = Condition { key: key.clone(), expected: None };
             let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-            batch.put(key, record.to_bytes(), None);
+            batch.put(key, record.to_bytes(), self.forgotten_at(now));
             if self.store.write(batch, now).await? {
                 return Ok(check_in);
             }

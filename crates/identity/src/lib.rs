@@ -7,6 +7,7 @@
 mod authorize;
 mod checkin;
 mod directory;
+mod expiry;
 mod installations;
 mod jwt;
 mod membership;
@@ -19,6 +20,7 @@ mod slots;
 mod watch;
 
 use std::sync::{Arc, OnceLock, RwLock};
+use std::time::Duration;
 
 use cresset_message::Timestamp;
 use cresset_store::{Store, StoreError};
@@ -26,6 +28,7 @@ use cresset_wire::token::TokenKey;
 
 pub use authorize::{MESSAGING_SCOPES, Sender};
 pub use checkin::{CheckIn, CheckInRefusal, Credentials};
+pub use expiry::{Expired, Expiry};
 pub use installations::{Installation, InstallationRefusal};
 pub use oauth::{AccessToken, GrantRequest, OauthError};
 pub use project::{App, CredentialFile, NewApp, Project, ProjectError};
@@ -44,6 +47,8 @@ pub struct Identity {
     verified_jwts: jwt::Verified,
     slots: slots::Slots,
     watch: OnceLock<Arc<dyn Watch>>,
+    /// How long a device may stay away; `None`: for ever.
+    device_life: Option<Duration>,
     /// Held while projects change, so that what is in memory is never older than the last change.
     changing: tokio::sync::Mutex<()>,
 }
@@ -79,8 +84,15 @@ impl Identity {
             verified_jwts: jwt::Verified::default(),
             slots: slots::Slots::default(),
             watch: OnceLock::new(),
+            device_life: None,
             changing: tokio::sync::Mutex::default(),
         })
+    }
+
+    /// With devices that are forgotten when they have not been here for so long.
+    #[must_use]
+    pub fn with_device_life(self, life: Duration) -> Self {
+        Self { device_life: (!life.is_zero()).then_some(life), ..self }
     }
 
     /// Joins who wants to know of registrations; once, at start.

@@ -69,7 +69,7 @@ impl Change {
 }
 
 /// The device whose connection carries the messages of a registration.
-fn carrier_of(record: &RegistrationRecord) -> Option<DeviceId> {
+pub(crate) fn carrier_of(record: &RegistrationRecord) -> Option<DeviceId> {
     match (&record.web, &record.device) {
         (Some(web), _) => DeviceId::new(web.device),
         (None, Some(device)) => DeviceId::new(device.device),

@@ -192,7 +192,12 @@ impl Identity {
     }
 
     /// Ends a registration, unless another has taken its place meanwhile.
-    async fn unregister_row(&self, key: RowKey, row: &Row, now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn unregister_row(
+        &self,
+        key: RowKey,
+        row: &Row,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let condition = Condition { key: key.clone(), expected: Some(row.value.clone()) };
         let mut change = Change::conditional(condition);
         change.batch.delete(key);

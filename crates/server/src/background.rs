@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_delivery::{Dispatcher, Step, Sweeper};
-use cresset_identity::{Told, Watch};
+use cresset_identity::{Expiry, Identity, Told, Watch};
 use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::{Store, StoreError};
 use tokio::task::JoinSet;
@@ -22,17 +22,20 @@ const RETRY: Duration = Duration::from_secs(1);
 const TIDY_PAUSE: Duration = Duration::from_secs(1);
 /// Between two walks over what may have expired; reading drops it anyway.
 const SWEEP_PAUSE: Duration = Duration::from_secs(600);
+/// Between two walks over registrations: what they look for happens over months.
+const FORGET_PAUSE: Duration = Duration::from_secs(6 * 3_600);
 /// Between two steps of one walk.
 const SWEEP_STEP_PAUSE: Duration = Duration::from_millis(50);
 
 /// All of it; it ends when the set is dropped.
-pub(crate) fn spawn(store: &Store, dispatcher: &Arc<Dispatcher>) -> JoinSet<()> {
+pub(crate) fn spawn(store: &Store, identity: &Arc<Identity>, dispatcher: &Arc<Dispatcher>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for _ in 0..SPREADERS {
         tasks.spawn(spread(dispatcher.clone()));
     }
     tasks.spawn(tidy(dispatcher.clone()));
     tasks.spawn(sweep(Sweeper::new(store.clone())));
+    tasks.spawn(forget(identity.clone()));
     tasks
 }
 
@@ -77,6 +80,29 @@ async fn sweep(mut sweeper: Sweeper) {
                 tokio::time::sleep(SWEEP_PAUSE).await;
             }
         }
+    }
+}
+
+/// Ends the registrations of devices that have been forgotten, a little at a time, for ever.
+async fn forget(identity: Arc<Identity>) {
+    let mut expiry = Expiry::new();
+    let mut ended = 0;
+    loop {
+        let pause = match expiry.step(&identity, clock::now()).await {
+            Ok(step) => {
+                ended += step.ended;
+                if step.over && ended > 0 {
+                    tracing::info!(ended, "registrations of devices that stayed away are ended");
+                    ended = 0;
+                }
+                if step.over { FORGET_PAUSE } else { SWEEP_STEP_PAUSE }
+            }
+            Err(e) => {
+                tracing::warn!("registrations could not be looked at: {e}");
+                SWEEP_PAUSE
+            }
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

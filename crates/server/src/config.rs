@@ -64,6 +64,7 @@ pub enum LogFormat {
 pub struct Limits {
     pub http_connections: usize,
     pub device_connections: usize,
+    pub device_days: u32,
     pub waiting_writes: usize,
     pub store_cache_mb: u64,
     pub live_fanouts: usize,
@@ -179,11 +180,19 @@ impl Default for Log {
     }
 }
 
+impl Limits {
+    /// How long a device may stay away; zero: for ever.
+    pub fn device_life(&self) -> Duration {
+        Duration::from_secs(u64::from(self.device_days) * 86_400)
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
             http_connections: 10_000,
             device_connections: 1_000_000,
+            device_days: 270,
             waiting_writes: 4_096,
             store_cache_mb: 256,
             live_fanouts: 10_000,

@@ -60,6 +60,7 @@ pub async fn open_core(folder: &DataFolder, config: &Config) -> Result<Core, Fai
     let tokens = TokenKey::new(&folder.token_secret(&*random)?);
     let identity = Identity::open(store.clone(), tokens.clone(), random, clock::now()).await;
     let identity = identity.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?;
+    let identity = identity.with_device_life(config.limits.device_life());
     Ok(Core { store, tokens, identity: Arc::new(identity) })
 }
 
@@ -144,7 +145,7 @@ impl Server {
             stopping,
         )?;
         let said = folder.write_running(&running)?;
-        let background = background::spawn(&core.store, &dispatcher);
+        let background = background::spawn(&core.store, &core.identity, &dispatcher);
         let drain = Duration::from_secs(config.shutdown.drain_seconds);
         let store = core.store;
         Ok(Self {

@@ -1,5 +1,7 @@
 //! What a device does over HTTP before it can receive (`protocol/device-registration.md`).
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -313,4 +315,42 @@ async fn receivers_of_2018_register_by_connect() {
     let gone = [("authorized_entity", &*number), ("token", token), ("pushSet", push_set)];
     assert_eq!(world.form("/fcm/connect/unsubscribe", &[], &gone).await.status, StatusCode::OK);
     assert_eq!(world.send("demo", &access, &body).await.refusal().2, "UNREGISTERED");
+}
+
+/// Walks over all registrations once; says how many ended.
+async fn walk(world: &World) -> usize {
+    let mut expiry = cresset_identity::Expiry::new();
+    let mut ended = 0;
+    loop {
+        let step = expiry.step(&world.identity, world.now()).await.unwrap();
+        ended += step.ended;
+        if step.over {
+            return ended;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_device_that_stays_away_for_270_days_is_forgotten_with_all_its_registrations() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let world = World::new().await;
+    let (away, gone_token) = world.android_token().await;
+    let (regular, kept_token) = world.android_token().await;
+    let send = async |token: &str| {
+        let access = world.access_token("demo").await;
+        let body = json!({ "message": { "token": token, "data": { "k": "v" } } });
+        world.send("demo", &access, &body.to_string()).await
+    };
+    world.pass(200 * DAY);
+    let seen = check_in_body(regular.id as i64, regular.security_token);
+    assert_eq!(world.request("POST", "/checkin", &[], seen).await.status, StatusCode::OK);
+    assert_eq!(walk(&world).await, 0, "nobody has been away for so long");
+    world.pass(71 * DAY);
+    assert_eq!(walk(&world).await, 1);
+    assert_eq!(send(&gone_token).await.refusal().1, "NOT_FOUND");
+    assert_eq!(send(&kept_token).await.status, StatusCode::OK);
+    assert_eq!(walk(&world).await, 0, "once");
+    let late = check_in_body(away.id as i64, away.security_token);
+    let late = world.request("POST", "/checkin", &[], late).await;
+    assert_eq!(late.status, StatusCode::UNAUTHORIZED, "it starts over");
 }

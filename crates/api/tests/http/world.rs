@@ -58,6 +58,9 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
     })
 }
 
+/// As `limits.device_days` has it by default.
+pub(crate) const DEVICE_LIFE: Duration = Duration::from_secs(270 * 86_400);
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with_quotas(Quotas::OFF).await
@@ -69,7 +72,8 @@ impl World {
         let store: Store = engine.clone();
         let tokens = TokenKey::new(&[9; 32]);
         let start = Timestamp::from_micros(now.load(Ordering::Relaxed));
-        let identity = Arc::new(Identity::open(store.clone(), tokens.clone(), dice(), start).await.unwrap());
+        let identity = Identity::open(store.clone(), tokens.clone(), dice(), start).await.unwrap();
+        let identity = Arc::new(identity.with_device_life(DEVICE_LIFE));
         let dispatcher = Dispatcher::open(store, tokens, dice(), start).await.unwrap().with_quotas(quotas);
         let dispatcher = Arc::new(dispatcher);
         let clock = {
