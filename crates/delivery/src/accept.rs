@@ -15,6 +15,7 @@ use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
 use crate::fanout::FanOuts;
+use crate::stored::Piles;
 use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
 use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
@@ -100,6 +101,9 @@ struct AfterAccepting {
     fanouts: Arc<FanOuts>,
     carrier: Option<Arc<dyn Carrier>>,
     traces: Arc<Traces>,
+    piles: Arc<Piles>,
+    /// How many may wait for one app instance, if that is limited.
+    stored: Option<u32>,
 }
 
 impl Dispatcher {
@@ -108,6 +112,8 @@ impl Dispatcher {
             fanouts: self.fanouts.clone(),
             carrier: self.carrier.get().cloned(),
             traces: self.traces.clone(),
+            piles: self.piles.clone(),
+            stored: self.meters.quotas().stored,
         }
     }
 }
@@ -129,7 +135,11 @@ impl AfterAccepting {
     }
 
     fn push(&self, delivery: &Arc<Delivery>, now: Timestamp) {
-        let sent = push(self.carrier.as_ref(), delivery) == Handoff::Accepted;
+        let handoff = push(self.carrier.as_ref(), delivery);
+        let sent = handoff == Handoff::Accepted;
+        if let (Handoff::Offline, false, Some(limit)) = (handoff, delivery.ttl.is_zero(), self.stored) {
+            self.piles.add(delivery.recipient.registration, delivery.recipient.device, limit);
+        }
         if delivery.ttl.is_zero() {
             self.traces.fleeting(delivery, sent, now);
         } else if sent {

@@ -21,6 +21,7 @@ impl Dispatcher {
     /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
     pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
         self.traces.write_later(&self.store, now).await?;
+        self.settle_piles(now).await?;
         for bucket in self.fanouts.buckets.all() {
             self.save(&bucket, now).await?;
             while bucket.live_count() > self.limits.live_fanouts {

@@ -77,6 +77,7 @@ pub struct Dispatcher {
     limits: Limits,
     topic_names: topics::Names,
     traces: Arc<trace::Traces>,
+    piles: Arc<stored::Piles>,
 }
 
 impl Dispatcher {
@@ -106,6 +107,7 @@ impl Dispatcher {
             meters: quota::Meters::new(Quotas::OFF),
             topic_names: topics::Names::default(),
             traces,
+            piles: Arc::default(),
         })
     }
 

@@ -1,7 +1,9 @@
 //! Queue, continued: how much may wait for an app instance. Looked at when its device logs in, so
-//! that sending does not pay for it.
+//! that sending does not pay for it; and once in a while for those who stay away, so that what waits
+//! for them does not grow for weeks.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cresset_message::{DeviceId, Layout, MessageId, RegistrationId, Timestamp, limits};
 use cresset_store::tables::devices;
@@ -14,7 +16,70 @@ use crate::presence::Carried;
 use crate::trace::{Dropped, End};
 use crate::{Dispatcher, Quotas};
 
+/// App instances whose messages are counted at a time. Beyond it those counted so far begin anew.
+const MAX_COUNTED: usize = 65_536;
+
+/// Messages for one app instance that are looked at together, at least: fewer are not worth the read.
+const PILE: u32 = 100;
+
+/// Devices that are looked at in one tidying up.
+const SETTLED_TOGETHER: usize = 256;
+
+/// How many messages have been put by for those who are away, since it was last looked at.
+#[derive(Default)]
+pub(crate) struct Piles(Mutex<Counted>);
+
+#[derive(Default)]
+struct Counted {
+    since: HashMap<RegistrationId, u32>,
+    /// Whose pile is high.
+    high: BTreeSet<DeviceId>,
+}
+
+impl Piles {
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more, for a device that is not here. `limit`: how many may wait.
+    pub(crate) fn add(&self, registration: RegistrationId, device: DeviceId, limit: u32) {
+        let mut counted = self.counted();
+        if counted.since.len() >= MAX_COUNTED {
+            counted.since.clear();
+        }
+        let count = counted.since.entry(registration).or_default();
+        *count += 1;
+        if *count > limit.max(PILE) && counted.high.len() < MAX_COUNTED {
+            counted.high.insert(device);
+        }
+    }
+
+    fn forget(&self, registration: RegistrationId) {
+        self.counted().since.remove(&registration);
+    }
+
+    fn some_high(&self) -> Vec<DeviceId> {
+        let mut counted = self.counted();
+        let some: Vec<_> = counted.high.iter().copied().take(SETTLED_TOGETHER).collect();
+        some.iter().for_each(|device| {
+            counted.high.remove(device);
+        });
+        some
+    }
+}
+
 impl Dispatcher {
+    /// Looks at those who are away and for whom much was put by.
+    pub(crate) async fn settle_piles(&self, now: Timestamp) -> Result<(), StoreError> {
+        for device in self.piles.some_high() {
+            // Who is here takes what it is given, and is looked at when it comes again.
+            if self.presence.get(device).is_none() {
+                self.settle(device, now).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// A device has logged in and will read its inbox: what of it has waited beyond the limits is
     /// dropped, and the app is to be told how many messages it will not get.
     pub async fn settle(&self, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
@@ -24,8 +89,13 @@ impl Dispatcher {
         }
         let carried = self.carried(device, now).await?;
         for (registration, waiting) in self.waiting(device, &carried, now).await? {
+            self.piles.forget(registration);
+            let quotas = match self.has_such_limits(registration, now).await? {
+                true => quotas,
+                false => Quotas { stored: None, collapse_keys: None, ..quotas },
+            };
             let verdict = waiting.judged(&quotas);
-            if verdict.dropped.is_empty() || !self.has_such_limits(registration, now).await? {
+            if verdict.dropped.is_empty() {
                 continue;
             }
             tracing::debug!(%device, dropped = verdict.dropped.len(), "messages waited beyond a limit");
@@ -150,17 +220,18 @@ impl Waiting {
     }
 
     /// Beyond so many plain messages all of them are dropped, and one notice takes their place;
-    /// beyond so many collapse keys, those that were used longest ago.
+    /// beyond so many collapse keys, those that were used longest ago; of each key all but the newest.
     fn judged(self, quotas: &Quotas) -> Verdict {
         let mut verdict = Verdict::default();
-        if let Some(most) = quotas.collapse_keys {
-            let mut kept = HashSet::new();
-            for (key, id) in self.collapsible.iter().rev() {
-                if kept.contains(key) || kept.len() < most as usize {
-                    kept.insert(key);
-                } else {
-                    verdict.dropped.push((*id, End::Dropped(Dropped::TooManyCollapseKeys)));
-                }
+        let most = quotas.collapse_keys.map_or(usize::MAX, |most| most as usize);
+        let mut newest: HashMap<&str, MessageId> = HashMap::new();
+        for (key, id) in self.collapsible.iter().rev() {
+            if let Some(by) = newest.get(key.as_str()) {
+                verdict.dropped.push((*id, End::Collapsed { by: Some(*by) }));
+            } else if newest.len() < most {
+                newest.insert(key, *id);
+            } else {
+                verdict.dropped.push((*id, End::Dropped(Dropped::TooManyCollapseKeys)));
             }
         }
         if quotas.stored.is_some_and(|most| self.plain.len() > most as usize) {

@@ -85,6 +85,31 @@ async fn more_than_a_batch_is_dropped_with_one_notice() {
 }
 
 #[tokio::test]
+async fn what_waits_for_who_stays_away_does_not_grow() {
+    let world = World::with_quotas(STORED).await;
+    let phone = device(7);
+    let token = world.register(phone, 1).await;
+    for _ in 0..300 {
+        world.send(&token, Some("score")).await;
+    }
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(world.rows(phone).await, 1, "the newest of its key");
+    for _ in 0..101 {
+        world.send(&token, None).await;
+    }
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(world.rows(phone).await, 2, "and a notice");
+    let mut later = Vec::new();
+    for _ in 0..50 {
+        later.push(world.send(&token, None).await);
+    }
+    world.dispatcher.tidy(NOW).await.unwrap();
+    let found = log_in(&world, phone).await;
+    assert_eq!((found.len(), deleted(&found)), (52, vec![101]));
+    assert_eq!(ids(&found)[2..], later);
+}
+
+#[tokio::test]
 async fn without_limits_everything_waits() {
     let world = World::new().await;
     let phone = device(7);
