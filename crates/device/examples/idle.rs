@@ -17,6 +17,7 @@ use cresset_message::{
     DeviceId, FcmOptions, Layout, Message, MessageId, Platform, Priority, ProjectNumber, Recipient,
     RegistrationId, Target, Timestamp,
 };
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -106,7 +107,7 @@ async fn serve() -> Outcome<(Listener, u16, String)> {
     let key = CertifiedKey::new(vec![issued.cert.der().clone()], any_supported_type(&key)?);
     let begun = Instant::now();
     let listener = Listener::new(Parts {
-        tls: server_config(Arc::new(SingleCertAndKey::from(key)))?,
+        tls: server_config(Arc::new(SingleCertAndKey::from(key)), Some(Ticketer::new()?))?,
         logins: Arc::new(Nobody),
         inbox: Arc::new(Nobody),
         clock: Arc::new(move || Timestamp::from_secs(1_700_000_000) + begun.elapsed()),

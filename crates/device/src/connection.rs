@@ -5,16 +5,19 @@
 
 mod link;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, MessageId, Timestamp};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, OwnedSemaphorePermit};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::addresses::Place;
 use crate::listener::Context;
+use crate::newcomers::Newcomer;
 use crate::session::Reason;
 use crate::tls::Tls;
 use link::{Link, Step};
@@ -31,15 +34,21 @@ pub(crate) struct Connection {
     woken: Notify,
     /// Set once, at login.
     device: OnceLock<DeviceId>,
+    /// It has not logged in, and what is to be done for that is ours to do.
+    served: AtomicBool,
+    /// Among the connections of its address, for as long as it is open.
+    _place: Place,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, tls: Tls, now: Timestamp) -> Arc<Self> {
+    pub(crate) fn new(socket: TcpStream, tls: Tls, place: Place, now: Timestamp) -> Arc<Self> {
         Arc::new(Self {
             socket,
             link: Mutex::new(Link::new(tls, now)),
             woken: Notify::new(),
             device: OnceLock::new(),
+            served: AtomicBool::new(false),
+            _place: place,
         })
     }
 
@@ -59,17 +68,22 @@ impl Connection {
         self.woken.notify_one();
     }
 
-    /// Serves the connection until it ends. `permit` is one of those for devices that have not
-    /// logged in yet, and is given back when this one has.
-    pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, permit: OwnedSemaphorePermit) {
-        let mut permit = Some(permit);
+    /// Whether its login waits for us, and not for its device.
+    pub(crate) fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Serves the connection until it ends. It is a newcomer until its device has logged in.
+    pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, newcomer: Newcomer) {
+        let mut newcomer = Some(newcomer);
         let mut open = Open { connection: &self, context: &context, reason: Reason::Unreadable, line: None };
         open.reason = loop {
             let step = self.link().next_step();
             match step {
                 Step::Authenticate { device, security_token } => {
+                    self.served.store(true, Ordering::Relaxed);
                     open.line = self.authenticate(device, security_token, &context).await;
-                    permit = None;
+                    newcomer = None;
                 }
                 Step::Acknowledge(ids) => self.acknowledge(ids, &context).await,
                 Step::GiveUp(ids) => self.give_up(ids, &context).await,
@@ -80,7 +94,7 @@ impl Connection {
                 Step::Close(reason) => break reason,
             }
         };
-        drop(permit);
+        drop(newcomer);
         let reason = open.reason;
         drop(open);
         if reason.deserves_the_rest() {
@@ -117,6 +131,9 @@ impl Connection {
             if self.device.set(device).is_ok() {
                 // From here on deliveries are pushed; what came before is in the inbox, which
                 // is read next. Neither misses anything, and what both see is told by its id.
+                if self.link().is_resumed() {
+                    context.counters.resumed.add(1);
+                }
                 context.logged_in(device, self);
             }
         }
@@ -163,7 +180,9 @@ impl Connection {
         let rest = until.map_or(Duration::MAX, |until| until.since(now));
         tokio::select! {
             ready = self.socket.readable(), if readable => match ready {
-                Ok(()) => self.link().receive(&self.socket, (context.clock)()),
+                Ok(()) if self.device.get().is_some() => self.link().receive(&self.socket, (context.clock)()),
+                // On the heap, and only then: a connection would keep the room for it for ever.
+                Ok(()) => Box::pin(self.receive_in_turn(context)).await,
                 Err(_) => self.link().close(Reason::PeerClosed, &self.socket, now),
             },
             ready = self.socket.writable(), if writable => match ready {
@@ -173,6 +192,16 @@ impl Connection {
             () = self.woken.notified() => {}
             () = sleep(rest) => self.link().time_passed(&self.socket, (context.clock)()),
         }
+    }
+
+    /// Reads once what belongs to a handshake or a login.
+    async fn receive_in_turn(&self, context: &Context) {
+        self.served.store(true, Ordering::Relaxed);
+        // The semaphore is never closed.
+        let turn = context.turns.acquire().await;
+        self.link().receive(&self.socket, (context.clock)());
+        drop(turn);
+        self.served.store(false, Ordering::Relaxed);
     }
 
     /// Gives a peer that is being sent away the reason.

@@ -27,7 +27,11 @@ pub(crate) struct Counters {
     pub(crate) written: Counter,
     pub(crate) acknowledged: Counter,
     pub(crate) undeliverable: Counter,
+    pub(crate) resumed: Counter,
     pub(crate) over_capacity: Counter,
+    pub(crate) over_address: Counter,
+    pub(crate) over_address_logins: Counter,
+    pub(crate) gave_way: Counter,
     pub(crate) unreadable: Counter,
     pub(crate) logins_refused: Counter,
     pub(crate) logins_missing: Counter,
@@ -36,15 +40,19 @@ pub(crate) struct Counters {
     pub(crate) heartbeats_missed: Counter,
 }
 
-/// The counters at one moment. All but the first two only grow.
+/// The counters at one moment. All but the first three only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// Sockets open now, logged in or not.
     pub connections: u64,
     /// Devices connected now.
     pub devices: u64,
+    /// Sockets open now whose device has not logged in yet.
+    pub newcomers: u64,
     pub accepted: u64,
     pub logins: u64,
+    /// Logins over a TLS session that was taken up again.
+    pub resumed: u64,
     /// Messages written to devices.
     pub written: u64,
     /// Messages devices said they have.
@@ -53,6 +61,12 @@ pub struct Snapshot {
     pub undeliverable: u64,
     /// Connections refused for being too many.
     pub over_capacity: u64,
+    /// Connections refused because their address has too many.
+    pub over_address: u64,
+    /// Connections refused because their address has too many that have not logged in.
+    pub over_address_logins: u64,
+    /// Connections that took long to log in, closed because others waited.
+    pub gave_way: u64,
     /// Connections closed because of bytes that are no TLS or no MCS.
     pub unreadable: u64,
     pub logins_refused: u64,
@@ -72,6 +86,7 @@ impl Counters {
             Reason::Unreadable => self.unreadable.add(1),
             Reason::LoginRefused => self.logins_refused.add(1),
             Reason::LoginMissing | Reason::LoginTimeout => self.logins_missing.add(1),
+            Reason::GaveWay => self.gave_way.add(1),
             Reason::Replaced => self.replaced.add(1),
             Reason::Stalled => self.stalled.add(1),
             Reason::HeartbeatMissed => self.heartbeats_missed.add(1),
@@ -86,11 +101,17 @@ impl Counters {
             connections: self.accepted.get().saturating_sub(ended),
             devices: self.logins.get().saturating_sub(logouts),
             accepted: self.accepted.get(),
+            // The listener knows.
+            newcomers: 0,
             logins: self.logins.get(),
+            resumed: self.resumed.get(),
             written: self.written.get(),
             acknowledged: self.acknowledged.get(),
             undeliverable: self.undeliverable.get(),
             over_capacity: self.over_capacity.get(),
+            over_address: self.over_address.get(),
+            over_address_logins: self.over_address_logins.get(),
+            gave_way: self.gave_way.get(),
             unreadable: self.unreadable.get(),
             logins_refused: self.logins_refused.get(),
             logins_missing: self.logins_missing.get(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,9 +17,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::addresses::{PerAddress, Place};
 use crate::backend::{Inbox, Logins};
 use crate::connection::Connection;
 use crate::counters::{Counters, Snapshot};
+use crate::newcomers::Newcomers;
+use crate::refusals::Refusals;
 use crate::registry::Registry;
 use crate::session::Reason;
 use crate::tls::Tls;
@@ -38,8 +41,6 @@ const KEEPALIVE_RETRY: Duration = Duration::from_secs(30);
 const SHUTDOWN: Duration = Duration::from_secs(5);
 /// How long to leave `accept` alone after it failed: usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// One line a kind of refusal in this time; an attack must not fill the log.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
@@ -49,11 +50,31 @@ pub struct Limits {
     /// Connections that have not logged in yet. When there are so many, others wait in the
     /// kernel's queue: devices that all come back at once are let in as fast as we can.
     pub logins: usize,
+    /// How long a connection may take to log in while others wait for its place.
+    pub patience: Duration,
+    /// Open connections of one IPv4 address or one IPv6 network of 64 bits; more are closed unread.
+    /// 0 is no limit, here and below.
+    pub per_address: usize,
+    /// Those of them that have not logged in yet.
+    pub logins_per_address: usize,
+    /// Whether this machine's own addresses are limited too.
+    pub loopback: bool,
+    /// Connections whose handshake or login is worked on at the same time. Those that are connected
+    /// get the processor in between, however many others want to be.
+    pub handshakes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_000_000, logins: 4096 }
+        Self {
+            connections: 1_000_000,
+            logins: 4096,
+            patience: Duration::from_secs(5),
+            per_address: 10_000,
+            logins_per_address: 512,
+            loopback: false,
+            handshakes: 4,
+        }
     }
 }
 
@@ -81,11 +102,16 @@ pub(crate) struct Context {
     pub(crate) clock: Clock,
     pub(crate) randomness: Arc<dyn SecureRandom + Send + Sync>,
     pub(crate) counters: Counters,
+    /// Of [`Limits::handshakes`].
+    pub(crate) turns: Semaphore,
     tls: Arc<ServerConfig>,
     limits: Limits,
     devices: Registry,
     open: OpenConnections,
-    refusals: RareLog,
+    newcomers: Arc<Newcomers>,
+    addresses: Arc<PerAddress>,
+    login_addresses: Arc<PerAddress>,
+    refusals: Refusals,
 }
 
 impl Listener {
@@ -97,11 +123,15 @@ impl Listener {
             clock,
             randomness,
             counters: Counters::default(),
+            turns: Semaphore::new(limits.handshakes),
             tls,
-            limits,
             devices: Registry::new(),
             open: OpenConnections::default(),
-            refusals: RareLog::default(),
+            newcomers: Arc::new(Newcomers::new(limits.logins, limits.patience)),
+            addresses: PerAddress::new(limits.per_address, limits.loopback),
+            login_addresses: PerAddress::new(limits.logins_per_address, limits.loopback),
+            refusals: Refusals::default(),
+            limits,
         };
         Self { context: Arc::new(context) }
     }
@@ -110,15 +140,9 @@ impl Listener {
     /// for that, but not for long.
     pub async fn serve(&self, sockets: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
         let (stop, stopped) = watch::channel(false);
-        let logins = Arc::new(Semaphore::new(self.context.limits.logins));
         let mut accepting = JoinSet::new();
         for socket in sockets {
-            let accept = Accept {
-                socket,
-                context: self.context.clone(),
-                logins: logins.clone(),
-                stopped: stopped.clone(),
-            };
+            let accept = Accept { socket, context: self.context.clone(), stopped: stopped.clone() };
             accepting.spawn(accept.run());
         }
         shutdown.await;
@@ -129,7 +153,8 @@ impl Listener {
 
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
-        self.context.counters.snapshot()
+        let newcomers = self.context.newcomers.count() as u64;
+        Snapshot { newcomers, ..self.context.counters.snapshot() }
     }
 
     /// Whether a device is connected now.
@@ -181,6 +206,7 @@ impl Context {
         }
         self.open.remove(connection);
         self.counters.ended(reason);
+        self.refusals.ended(reason, (self.clock)());
     }
 }
 
@@ -211,7 +237,6 @@ impl OpenConnections {
 struct Accept {
     socket: TcpListener,
     context: Arc<Context>,
-    logins: Arc<Semaphore>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -225,38 +250,75 @@ impl Accept {
     }
 
     async fn accept_all(&mut self) {
+        let context = &self.context;
         loop {
-            let Ok(permit) = self.logins.clone().acquire_owned().await else { return };
             match self.socket.accept().await {
-                Ok((socket, _)) => self.admit(socket, permit),
+                // Who is to be refused is refused at once, also while others wait for room.
+                Ok((socket, peer)) => match context.places(peer.ip()) {
+                    Some(places) => {
+                        let permit = context.newcomers.room(context).await;
+                        context.admit(socket, places, permit);
+                    }
+                    None => drop(socket),
+                },
                 Err(error) => {
-                    let now = (self.context.clock)();
-                    self.context.refusals.warn(now, || format!("devices cannot be accepted: {error}"));
+                    let now = (context.clock)();
+                    context.refusals.accept.warn(now, || format!("devices cannot be accepted: {error}"));
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
         }
     }
+}
 
-    fn admit(&self, socket: TcpStream, permit: OwnedSemaphorePermit) {
-        let now = (self.context.clock)();
-        let counters = &self.context.counters;
-        if counters.snapshot().connections >= self.context.limits.connections as u64 {
-            counters.over_capacity.add(1);
-            let limit = self.context.limits.connections;
-            return self.context.refusals.warn(now, || format!("more than {limit} devices want to connect"));
+/// A connection's place among those of its address, and among those that have not logged in.
+struct Places {
+    open: Place,
+    login: Place,
+}
+
+impl Context {
+    fn places(&self, address: IpAddr) -> Option<Places> {
+        let now = (self.clock)();
+        let limit = self.limits.connections;
+        if self.counters.snapshot().connections >= limit as u64 {
+            self.counters.over_capacity.add(1);
+            self.refusals.capacity.warn(now, || format!("more than {limit} devices want to connect"));
+            return None;
         }
+        let Some(open) = self.addresses.enter(address) else {
+            self.counters.over_address.add(1);
+            return self.too_many_of(address, &self.addresses, "connections");
+        };
+        let Some(login) = self.login_addresses.enter(address) else {
+            self.counters.over_address_logins.add(1);
+            return self.too_many_of(address, &self.login_addresses, "connections without a login");
+        };
+        Some(Places { open, login })
+    }
+
+    fn too_many_of(&self, address: IpAddr, counts: &PerAddress, what: &str) -> Option<Places> {
+        let limit = counts.limit();
+        self.refusals
+            .address
+            .warn((self.clock)(), || format!("{address} wants more than {limit} {what} of devices"));
+        None
+    }
+
+    fn admit(self: &Arc<Self>, socket: TcpStream, places: Places, permit: OwnedSemaphorePermit) {
+        let now = (self.clock)();
         if let Err(error) = prepare(&socket) {
             tracing::debug!("a socket could not be prepared: {error}");
         }
-        match Tls::new(self.context.tls.clone()) {
+        match Tls::new(self.tls.clone()) {
             Ok(tls) => {
-                counters.accepted.add(1);
-                let connection = Connection::new(socket, tls, now);
-                self.context.open.add(&connection);
-                tokio::spawn(connection.run(self.context.clone(), permit));
+                self.counters.accepted.add(1);
+                let connection = Connection::new(socket, tls, places.open, now);
+                self.open.add(&connection);
+                let newcomer = self.newcomers.add(&connection, permit, places.login, now);
+                tokio::spawn(connection.run(self.clone(), newcomer));
             }
-            Err(error) => self.context.refusals.warn(now, || format!("TLS is not configured: {error}")),
+            Err(error) => self.refusals.tls.warn(now, || format!("TLS is not configured: {error}")),
         }
     }
 }
@@ -269,22 +331,4 @@ fn prepare(socket: &TcpStream) -> io::Result<()> {
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(())
-}
-
-/// A log line at most once in [`LOG_INTERVAL`].
-#[derive(Default)]
-struct RareLog {
-    next_micros: AtomicU64,
-}
-
-impl RareLog {
-    fn warn(&self, now: Timestamp, text: impl FnOnce() -> String) {
-        let next = self.next_micros.load(Ordering::Relaxed);
-        let later = (now + LOG_INTERVAL).as_micros();
-        let due = now.as_micros() >= next;
-        if due && self.next_micros.compare_exchange(next, later, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            tracing::warn!("{}", text());
-        }
-    }
 }

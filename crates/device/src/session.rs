@@ -58,6 +58,8 @@ pub enum Reason {
     /// The device said so, or its socket did.
     PeerClosed,
     LoginTimeout,
+    /// It took long to log in, and others waited for its place.
+    GaveWay,
     LoginRefused,
     /// The first frame was no login.
     LoginMissing,

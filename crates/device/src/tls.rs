@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::server::{NoServerSessionStorage, ResolvesServerCert, UnbufferedServerConnection};
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, ResolvesServerCert, UnbufferedServerConnection,
+};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus};
+use rustls::{HandshakeKind, ServerConfig};
 
 /// More than header, nonce, content type and tag add to a record, in TLS 1.2 or 1.3.
 const RECORD_OVERHEAD: usize = 64;
@@ -19,14 +21,23 @@ const MAX_FRAGMENT: usize = 16 * 1024;
 /// TLS 1.2 and 1.3 with the certificates of `resolver`, which must have one for clients without
 /// SNI: Node's receivers send none (`protocol/mcs.md` §1).
 ///
-/// No tickets and no session cache: a device connects for days, so resumption is rare and the
-/// memory per connection is what counts.
-pub fn server_config(resolver: Arc<dyn ResolvesServerCert>) -> Result<Arc<ServerConfig>, rustls::Error> {
+/// With `tickets`, a device that comes back takes up its session again, which spares both sides a
+/// signature: what is needed for that stands in the ticket, sealed, and nothing of it is kept here.
+/// Devices that all come back at once are let in the sooner. There is no session cache: the memory
+/// per connection is what counts.
+pub fn server_config(
+    resolver: Arc<dyn ResolvesServerCert>,
+    tickets: Option<Arc<dyn ProducesTickets>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_cert_resolver(resolver);
-    config.send_tls13_tickets = 0;
+    // One: a device has one connection, and is given another ticket by the next.
+    config.send_tls13_tickets = usize::from(tickets.is_some());
+    if let Some(tickets) = tickets {
+        config.ticketer = tickets;
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     Ok(Arc::new(config))
 }
@@ -59,6 +70,10 @@ pub(crate) struct Tls(Box<UnbufferedServerConnection>);
 impl Tls {
     pub(crate) fn new(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         Ok(Self(Box::new(UnbufferedServerConnection::new(config)?)))
+    }
+
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.0.handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Works through the records in `incoming`. Appends what they held to `plaintext`, and what
@@ -107,7 +122,7 @@ impl Tls {
                     progress.closed = true;
                     waits = true;
                 }
-                // Early data needs tickets, which are never given out.
+                // Early data is not allowed by any ticket.
                 _ => waits = true,
             }
             progress.used += discard;

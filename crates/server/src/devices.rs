@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cresset_delivery::Dispatcher;
 use cresset_device::{Limits, Listener, Parts};
+use rustls::crypto::aws_lc_rs::Ticketer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,8 +23,10 @@ pub(crate) fn spawn(
     dispatcher: &Arc<Dispatcher>,
     sockets: Vec<TcpListener>,
     mut stop: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let tls = cresset_device::server_config(pki::resolver(certificate)?)
+) -> Result<Listener, Failure> {
+    let tickets = Ticketer::new()
+        .map_err(|e| Failure::new(format!("keys for the sessions of devices cannot be made: {e}")))?;
+    let tls = cresset_device::server_config(pki::resolver(certificate)?, Some(tickets))
         .map_err(|e| Failure::new(format!("the certificate and its key do not serve devices: {e}")))?;
     let listener = Listener::new(Parts {
         tls,
@@ -31,14 +34,28 @@ pub(crate) fn spawn(
         inbox: dispatcher.clone(),
         clock: clock::clock(),
         randomness: Arc::new(aws_lc_rs::rand::SystemRandom::new()),
-        limits: Limits { connections: config.limits.device_connections, ..Limits::default() },
+        limits: limits(config),
     });
     dispatcher.set_carrier(Arc::new(listener.clone()));
+    let serving = listener.clone();
     listeners.spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
         };
-        listener.serve(sockets, stopped).await;
+        serving.serve(sockets, stopped).await;
     });
-    Ok(())
+    Ok(listener)
+}
+
+fn limits(config: &Config) -> Limits {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    Limits {
+        connections: config.limits.device_connections,
+        per_address: config.limits.connections_per_address,
+        logins_per_address: config.limits.logins_per_address,
+        loopback: config.limits.count_loopback,
+        // While one waits for the store, another has the processor.
+        handshakes: 2 * processors,
+        ..Limits::default()
+    }
 }

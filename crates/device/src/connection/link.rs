@@ -164,6 +164,11 @@ impl Link {
             || self.closing.is_some()
     }
 
+    /// Whether its TLS session is an older one, taken up again.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.tls.is_resumed()
+    }
+
     pub(super) fn has_outgoing(&self) -> bool {
         !self.outgoing.is_empty()
     }

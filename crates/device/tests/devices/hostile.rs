@@ -9,9 +9,9 @@ use cresset_device_client::Credentials;
 use cresset_wire::mcs::{self, Frame, HeartbeatPing, LoginRequest};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -19,18 +19,40 @@ use crate::house::{House, SOON, TOKEN, eventually, next, texts};
 
 /// A TLS 1.2 connection without SNI, as Node's receivers make it.
 async fn raw(house: &House, address: &str) -> TlsStream<TcpStream> {
+    tls(&client_config(house, &rustls::version::TLS12), address).await
+}
+
+fn client_config(house: &House, version: &'static SupportedProtocolVersion) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(house.ca.as_bytes()).unwrap()).unwrap();
     let provider = rustls::crypto::aws_lc_rs::default_provider();
     let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
-        .with_protocol_versions(&[&rustls::version::TLS12])
+        .with_protocol_versions(&[version])
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.enable_sni = false;
+    Arc::new(config)
+}
+
+async fn tls(config: &Arc<ClientConfig>, address: &str) -> TlsStream<TcpStream> {
     let socket = TcpStream::connect(address).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, socket).await.unwrap()
+    TlsConnector::from(config.clone()).connect(name, socket).await.unwrap()
+}
+
+/// A connection from an address of this machine, of which it has many.
+async fn from(address: [u8; 4], house: &House) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(house.address.parse().unwrap()).await.unwrap()
+}
+
+/// The other side ends it, and has said nothing.
+async fn assert_refused(stream: &mut TcpStream) {
+    let mut rest = Vec::new();
+    let _ = timeout(SOON, stream.read_to_end(&mut rest)).await.expect("the server ends it");
+    assert!(rest.is_empty());
 }
 
 fn login(device: u64) -> Vec<u8> {
@@ -189,15 +211,12 @@ async fn a_flood_of_pings_is_bounded_by_what_the_client_reads() {
 
 #[tokio::test]
 async fn too_many_connections_are_refused_and_those_there_stay() {
-    let house = House::with(Limits { connections: 3, logins: 2 }).await;
+    let house = House::with(Limits { connections: 3, logins: 2, ..Limits::default() }).await;
     let mut devices = Vec::new();
     for device in 1..=3 {
         devices.push(house.connect(device).await);
     }
-    let mut fourth = TcpStream::connect(&house.address).await.unwrap();
-    let mut rest = Vec::new();
-    let _ = timeout(SOON, fourth.read_to_end(&mut rest)).await.unwrap();
-    assert!(rest.is_empty());
+    assert_refused(&mut TcpStream::connect(&house.address).await.unwrap()).await;
     eventually(|| house.listener.snapshot().over_capacity == 1).await;
     house.send(3, "hello");
     assert_eq!(texts(&mut devices[2], 1).await, ["hello"]);
@@ -208,7 +227,7 @@ async fn too_many_connections_are_refused_and_those_there_stay() {
 
 #[tokio::test]
 async fn whoever_waits_to_log_in_holds_up_no_more_than_the_bound() {
-    let house = House::with(Limits { connections: 100, logins: 2 }).await;
+    let house = House::with(Limits { connections: 100, logins: 2, ..Limits::default() }).await;
     let idle = [TcpStream::connect(&house.address).await, TcpStream::connect(&house.address).await];
     sleep(Duration::from_millis(50)).await;
     let client = house.client();
@@ -217,4 +236,90 @@ async fn whoever_waits_to_log_in_holds_up_no_more_than_the_bound() {
     assert!(waiting.await.is_err());
     drop(idle);
     house.connect(1).await;
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_others_have_theirs() {
+    let house = House::with(Limits { per_address: 2, loopback: true, ..Limits::default() }).await;
+    let mut devices = [house.connect(1).await, house.connect(2).await];
+    assert_refused(&mut TcpStream::connect(&house.address).await.unwrap()).await;
+    assert_eq!(house.listener.snapshot().over_address, 1);
+    let _elsewhere = from([127, 0, 0, 2], &house).await;
+    eventually(|| house.listener.snapshot().connections == 3).await;
+    house.send(1, "hello");
+    assert_eq!(texts(&mut devices[0], 1).await, ["hello"]);
+    drop(devices);
+    eventually(|| house.listener.snapshot().connections == 1).await;
+    house.connect(3).await;
+}
+
+#[tokio::test]
+async fn an_address_that_never_logs_in_leaves_room_for_the_others() {
+    let limits = Limits { logins: 4, logins_per_address: 2, loopback: true, ..Limits::default() };
+    let house = House::with(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(from([127, 0, 0, 2], &house).await);
+    }
+    eventually(|| house.listener.snapshot().over_address_logins == 18).await;
+    assert_eq!(house.listener.snapshot().newcomers, 2);
+    // Who logged in is no newcomer any more, and leaves its place to the next.
+    let devices = [house.connect(1).await, house.connect(2).await, house.connect(3).await];
+    assert_eq!(house.listener.snapshot().devices as usize, devices.len());
+}
+
+#[tokio::test]
+async fn those_that_never_log_in_give_way_to_those_that_do() {
+    let limits = Limits { logins: 2, patience: Duration::from_millis(20), ..Limits::default() };
+    let house = House::with(limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(TcpStream::connect(&house.address).await.unwrap());
+    }
+    // One that has begun its handshake has no more right to its place.
+    silent.push(TcpStream::connect(&house.address).await.unwrap());
+    silent[10].write_all(&[22, 3, 1, 0, 200, 1]).await.unwrap();
+    house.connect(1).await;
+    // As many as there are places may stay: nobody waits for them any more.
+    assert!((9..=10).contains(&house.listener.snapshot().gave_way), "{:?}", house.listener.snapshot());
+    assert_refused(&mut silent[0]).await;
+}
+
+#[tokio::test]
+async fn all_who_come_at_once_are_let_in_by_turns() {
+    let limits = Limits { handshakes: 1, logins: 8, ..Limits::default() };
+    let house = Arc::new(House::with(limits).await);
+    let logins: Vec<_> = (1..=40)
+        .map(|device| {
+            let house = house.clone();
+            tokio::spawn(async move { house.connect(device).await })
+        })
+        .collect();
+    let mut devices = Vec::new();
+    for login in logins {
+        devices.push(login.await.unwrap());
+    }
+    assert_eq!(house.listener.snapshot().devices, 40);
+}
+
+#[tokio::test]
+async fn a_device_that_comes_back_takes_up_its_tls_session() {
+    let house = House::start().await;
+    for (versions, version) in [&rustls::version::TLS12, &rustls::version::TLS13].into_iter().enumerate() {
+        let config = client_config(&house, version);
+        for (times, kind) in
+            [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed].into_iter().enumerate()
+        {
+            let mut stream = tls(&config, &house.address).await;
+            assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind), "{version:?}");
+            stream.write_all(&login(1)).await.unwrap();
+            // The ticket of TLS 1.3 comes before what is read here.
+            let mut answer = [0; 2];
+            timeout(SOON, stream.read_exact(&mut answer)).await.unwrap().unwrap();
+            assert_eq!(answer, [mcs::VERSION, 3]);
+            let snapshot = house.listener.snapshot();
+            assert_eq!(snapshot.resumed, (versions * 2 + times) as u64, "{version:?}");
+            assert_eq!(snapshot.logins, (versions * 3 + times + 1) as u64);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use cresset_message::{
     DeviceId, FcmOptions, Layout, Message, MessageId, Platform, Priority, ProjectNumber, Recipient,
     RegistrationId, Target, Timestamp,
 };
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -111,7 +112,8 @@ impl House {
         let store = Arc::new(Store::default());
         let begun = Instant::now();
         let listener = Listener::new(Parts {
-            tls: server_config(Arc::new(SingleCertAndKey::from(key))).unwrap(),
+            tls: server_config(Arc::new(SingleCertAndKey::from(key)), Some(Ticketer::new().unwrap()))
+                .unwrap(),
             logins: Arc::new(Everybody),
             inbox: store.clone(),
             clock: Arc::new(move || START + begun.elapsed()),
