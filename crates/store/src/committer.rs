@@ -90,6 +90,12 @@ impl<J: Weigh> Queue<J> {
         self.arrived.notify_one();
     }
 
+    /// How many wait, and their bytes.
+    pub(crate) fn waiting(&self) -> (usize, usize) {
+        let state = self.lock();
+        (state.jobs.len(), state.bytes)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lock().closed
     }

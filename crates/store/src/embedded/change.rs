@@ -27,6 +27,10 @@ impl<'a> Change<'a> {
         self.pending.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Adds a batch, unless its condition does not hold.
     pub(super) fn add(&mut self, batch: &Batch, now: Timestamp) -> Result<bool, StoreError> {
         if let Some(condition) = &batch.condition

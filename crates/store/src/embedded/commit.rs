@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::change::Change;
+use super::counters::Counters;
 use super::disk::{Disk, Room};
 use super::folder::Folder;
 use super::rows::Rows;
@@ -126,7 +127,10 @@ impl Committer {
             }
             match self.ready_rows() {
                 Some(rows) => self.commit(&rows, admitted),
-                None => refuse_all(admitted, &unavailable("the engine failed and is being opened again")),
+                None => {
+                    Counters::add(&self.shared.counters.failed, admitted.len());
+                    refuse_all(admitted, &unavailable("the engine failed and is being opened again"));
+                }
             }
         }
         self.finish();
@@ -148,11 +152,12 @@ impl Committer {
             Room::Everything
         });
         self.tell(room);
-        let (admitted, refused) = jobs.into_iter().partition(|job| match room {
+        let (admitted, refused): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| match room {
             Room::Everything => true,
             Room::Deletions => job.only_deletes(),
             Room::Nothing => false,
         });
+        Counters::add(&self.shared.counters.disk_full, refused.len());
         refuse_all(refused, &unavailable("the disk is full"));
         admitted
     }
@@ -209,17 +214,32 @@ impl Committer {
             self.shared.latest.heard(job.now());
             staged.extend(job.stage(&mut change));
         }
-        let outcome = if change.is_empty() { Ok(()) } else { rows.commit(change) };
+        let outcome = if change.is_empty() { Ok(()) } else { self.write(rows, change) };
         let outcome = outcome.map_err(|e| {
             error!("a commit in {} failed: {e}", self.folder);
             unavailable(&e.to_string())
         });
+        let counters = &self.shared.counters;
         match &outcome {
-            Ok(()) => self.disk.succeeded(),
-            // The next round finds the engine broken; what is in doubt is settled before it opens.
-            Err(_) => debug_assert!(rows.is_broken(), "fjall poisons itself when a commit fails"),
+            Ok(()) => {
+                Counters::add(&counters.writes, staged.len());
+                self.disk.succeeded();
+            }
+            Err(_) => {
+                Counters::add(&counters.failed, staged.len());
+                // The next round finds the engine broken; what is in doubt is settled before it opens.
+                debug_assert!(rows.is_broken(), "fjall poisons itself when a commit fails");
+            }
         }
         staged.into_iter().for_each(|staged| staged.answer(&outcome));
+    }
+
+    fn write(&self, rows: &Rows, change: Change<'_>) -> fjall::Result<()> {
+        let (started, count) = (Instant::now(), change.len());
+        rows.commit(change)?;
+        self.shared.counters.committed(started.elapsed());
+        Counters::add(&self.shared.counters.rows, count);
+        Ok(())
     }
 
     /// Drops the engine once the readers who are inside have left; nobody enters meanwhile.
@@ -259,6 +279,7 @@ impl Committer {
             }
             Err(e) => warn!("the engine in {} cannot be opened yet: {e}", self.folder),
         }
+        self.shared.counters.set_broken(!self.is_writable());
     }
 
     fn finish(mut self) {

@@ -6,6 +6,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
@@ -29,17 +31,18 @@ pub(super) enum Room {
     Nothing,
 }
 
+/// The volume as everybody may ask for it.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(super) struct Volume {
     path: PathBuf,
     reserve: u64,
-    growth: u64,
-    failed: Option<Instant>,
+    /// By how much the reserve has grown.
+    growth: AtomicU64,
 }
 
-impl Disk {
+impl Volume {
     pub(super) fn new(path: &Path, reserve: u64) -> Self {
-        Self { path: path.to_owned(), reserve, growth: 1, failed: None }
+        Self { path: path.to_owned(), reserve, growth: AtomicU64::new(1) }
     }
 
     pub(super) fn free(&self) -> io::Result<u64> {
@@ -54,24 +57,48 @@ impl Disk {
         let total = volume.blocks().saturating_mul(block);
         let free = volume.blocks_available().saturating_mul(block);
         let base = self.reserve.min(total / LARGEST_SHARE);
-        let reserve = base.saturating_mul(self.growth).min((total / 4).max(base));
+        let growth = self.growth.load(Ordering::Relaxed);
+        let reserve = base.saturating_mul(growth).min((total / 4).max(base));
         Ok(match free {
             free if free >= reserve => Room::Everything,
             free if free >= base / 2 => Room::Deletions,
             _ => Room::Nothing,
         })
     }
+}
+
+/// The volume as the committer uses it.
+#[derive(Debug)]
+pub(super) struct Disk {
+    volume: Arc<Volume>,
+    failed: Option<Instant>,
+}
+
+impl Disk {
+    pub(super) fn new(volume: Arc<Volume>) -> Self {
+        Self { volume, failed: None }
+    }
+
+    pub(super) fn free(&self) -> io::Result<u64> {
+        self.volume.free()
+    }
+
+    pub(super) fn room(&self) -> io::Result<Room> {
+        self.volume.room()
+    }
 
     /// The engine failed: ask for more room before the next write.
     pub(super) fn failed(&mut self) {
-        self.growth = (self.growth * 2).min(LARGEST_GROWTH);
+        let growth = self.volume.growth.load(Ordering::Relaxed);
+        self.volume.growth.store((growth * 2).min(LARGEST_GROWTH), Ordering::Relaxed);
         self.failed = Some(Instant::now());
     }
 
     /// A commit went through.
     pub(super) fn succeeded(&mut self) {
         if self.failed.is_some_and(|at| at.elapsed() >= CALM) {
-            (self.growth, self.failed) = (1, None);
+            self.volume.growth.store(1, Ordering::Relaxed);
+            self.failed = None;
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod change;
 mod commit;
+mod counters;
 mod disk;
 mod expire;
 mod folder;
@@ -23,7 +24,9 @@ use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
 
 use self::commit::{Answer, Committer, Job};
-use self::disk::{Disk, Room};
+use self::counters::Counters;
+pub use self::counters::{COMMIT_MICROS, Snapshot, Writes};
+use self::disk::{Disk, Room, Volume};
 use self::expire::LatestNow;
 use self::folder::Folder;
 pub use self::folder::OpenError;
@@ -82,6 +85,8 @@ struct Shared {
     queue: Queue<Job>,
     rows: RwLock<Option<Arc<Rows>>>,
     latest: Arc<LatestNow>,
+    volume: Arc<Volume>,
+    counters: Counters,
 }
 
 impl EmbeddedEngine {
@@ -100,9 +105,11 @@ impl EmbeddedEngine {
             queue: Queue::new(bounds),
             rows: RwLock::new(Some(Arc::clone(&rows))),
             latest,
+            volume: Arc::new(Volume::new(path, options.reserve_bytes)),
+            counters: Counters::default(),
         });
         let (finished, watcher) = watch::channel(false);
-        let disk = Disk::new(path, options.reserve_bytes);
+        let disk = Disk::new(Arc::clone(&shared.volume));
         let committer = Committer {
             shared: Arc::clone(&shared),
             rows: Some(rows),
@@ -126,10 +133,32 @@ impl EmbeddedEngine {
         Ok(Self { shared, finished: watcher, committer: Mutex::new(Some(thread)) })
     }
 
+    /// The counters, and how it is with the disk now: it says that there is room again also when
+    /// nobody has written since.
+    pub fn snapshot(&self) -> Snapshot {
+        let (waiting, waiting_bytes) = self.shared.queue.waiting();
+        Snapshot {
+            waiting: waiting as u64,
+            waiting_bytes: waiting_bytes as u64,
+            free_bytes: self.shared.volume.free().ok(),
+            state: self.shared.writes(),
+            ..self.shared.counters.snapshot()
+        }
+    }
+
+    /// Whether writes are taken now.
+    pub fn writes(&self) -> Writes {
+        self.shared.writes()
+    }
+
     /// Queues a job and waits for its answer.
     async fn ask<T>(&self, job: impl FnOnce(Answer<T>) -> Job) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.queue.push(job(answer))?;
+        self.shared.queue.push(job(answer)).inspect_err(|e| {
+            if *e == StoreError::Overloaded {
+                Counters::add(&self.shared.counters.overloaded, 1);
+            }
+        })?;
         answered.await.unwrap_or_else(|_| Err(StoreError::Damaged("the committer is gone".into())))
     }
 }
@@ -161,6 +190,15 @@ fn open_rows(folder: &Folder, options: &Options, latest: &Arc<LatestNow>) -> Res
 }
 
 impl Shared {
+    fn writes(&self) -> Writes {
+        match self.volume.room() {
+            _ if self.counters.is_broken() => Writes::Failed,
+            // Who cannot be asked is taken to have room, as by the committer.
+            Ok(Room::Everything) | Err(_) => Writes::Taken,
+            Ok(Room::Deletions | Room::Nothing) => Writes::DiskFull,
+        }
+    }
+
     fn rows(&self) -> Result<Arc<Rows>, StoreError> {
         match &*self.rows.read().unwrap_or_else(PoisonError::into_inner) {
             Some(rows) => Ok(Arc::clone(rows)),

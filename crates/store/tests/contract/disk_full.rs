@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use cresset_store::embedded::{EmbeddedEngine, Options};
+use cresset_store::embedded::{EmbeddedEngine, Options, Writes};
 use cresset_store::{Batch, Engine, RowKey, StoreError, Table};
 use tempfile::TempDir;
 
@@ -119,8 +119,13 @@ async fn fill_and_free(volume: &Volume, reserve_bytes: u64) {
     rows.check(&store).await;
     if reserve_bytes > 0 {
         rows.delete_one(&store).await.expect("what makes room is still accepted");
+        assert_eq!(store.writes(), Writes::DiskFull);
+        assert!(store.snapshot().disk_full >= 40);
     }
     volume.make_room();
+    if reserve_bytes > 0 {
+        assert_eq!(store.writes(), Writes::Taken, "it is known before anybody writes");
+    }
     rows.resume(&store).await;
     rows.check(&store).await;
     drop(store);

@@ -114,3 +114,17 @@ fn works_without_a_runtime() {
     };
     assert_eq!(found.as_deref(), Some("v"));
 }
+
+#[tokio::test]
+async fn what_the_engine_does_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let mut batch = put("p", "a", "v");
+    batch.ops.extend(put("p", "b", "v").ops);
+    write(&store, batch).await;
+    let snapshot = store.snapshot();
+    assert_eq!((snapshot.writes, snapshot.rows, snapshot.waiting), (1, 2, 0));
+    assert_eq!(snapshot.commits.iter().sum::<u64>(), 1);
+    assert!(snapshot.commit_micros > 0 && snapshot.free_bytes.is_some());
+    assert_eq!(store.writes(), cresset_store::embedded::Writes::Taken);
+}
