@@ -238,6 +238,10 @@ impl Jobs {
         open.map_or_else(Vec::new, |open| open.range(..=id).map(|(_, job)| job.clone()).collect())
     }
 
+    fn count(&self) -> usize {
+        self.state().open.values().map(BTreeMap::len).sum()
+    }
+
     fn of_project(&self, project: ProjectNumber) -> Vec<Arc<Job>> {
         self.state().open.get(&project).map_or_else(Vec::new, |open| open.values().cloned().collect())
     }
@@ -246,6 +250,11 @@ impl Jobs {
 impl FanOuts {
     pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Members, traces: Arc<Traces>) -> Self {
         Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default(), traces }
+    }
+
+    /// Messages that are still being spread.
+    pub(crate) fn open_jobs(&self) -> usize {
+        self.jobs.count()
     }
 
     /// Takes up the jobs that a former process left.

@@ -24,6 +24,7 @@ mod ack;
 mod age;
 mod expire;
 
+mod counters;
 mod ids;
 mod quota;
 mod trace;
@@ -36,6 +37,7 @@ use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
 pub use carrier::{Carrier, Content, Delivery, Handoff};
+pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};
 pub use groups::{GroupChange, GroupError};
 pub use preview::Preview;

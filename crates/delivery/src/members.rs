@@ -62,6 +62,12 @@ impl Members {
         cache.make_room(0);
     }
 
+    /// How many sets are kept, and their bytes.
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        let cache = self.cache();
+        (cache.index.len(), cache.bytes)
+    }
+
     /// All registrations of a project in one bucket.
     pub(crate) async fn everyone(
         &self,
