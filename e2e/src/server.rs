@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use cresset_identity::NewApp;
 use cresset_message::{Platform, ProjectId};
-use cresset_server::Server;
 use cresset_server::config::{Config, QuotaProfile};
+use cresset_server::{Running, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -54,6 +54,11 @@ impl TestServer {
     /// The service-account file of the project.
     pub fn account(&self) -> &Value {
         &self.account
+    }
+
+    /// Where it listens.
+    pub fn running(&self) -> &Running {
+        &self.server.running
     }
 
     pub fn folder(&self) -> &Arc<TempDir> {

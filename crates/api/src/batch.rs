@@ -112,7 +112,7 @@ async fn send(api: &Api, credential: Option<&str>, project: &str, part: &Part<'_
         let sender = asked.admit(api)?;
         send::accept(api, &sender, part.body).await
     };
-    Answer::of(&asked, outcome.await)
+    Answer::of(api, &asked, outcome.await)
 }
 
 /// The project of a `messages:send`, under both of its paths.

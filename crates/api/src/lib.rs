@@ -5,6 +5,7 @@ mod batch;
 mod body;
 mod checkin;
 mod connect;
+mod counters;
 mod groups;
 mod iid;
 mod installations;
@@ -23,6 +24,8 @@ use cresset_message::Timestamp;
 use http::{Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
+pub use counters::{Sends, SendsSnapshot};
+
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -36,6 +39,7 @@ pub struct Api {
     pub identity: Arc<Identity>,
     pub dispatcher: Arc<Dispatcher>,
     pub clock: Clock,
+    pub sends: Arc<Sends>,
 }
 
 /// Every route of FCM's that is served.

@@ -1,10 +1,11 @@
 //! The HTTP listeners: sockets, TLS, HTTP/1.1 and HTTP/2, and how they end.
 
+pub(crate) mod door;
+
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,10 +16,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::failure::Failure;
+use door::{Door, Refusal, Visit};
 
 /// Time for a TLS handshake, and for the headers of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,7 +56,7 @@ pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failu
 #[derive(Clone)]
 pub(crate) struct Http {
     pub router: Router,
-    pub connections: Arc<Semaphore>,
+    pub door: Arc<Door>,
     /// Turns true when the server is to end.
     pub stop: watch::Receiver<bool>,
 }
@@ -66,36 +68,37 @@ impl Http {
         let connections = tracker::Tracker::default();
         loop {
             let permit = tokio::select! {
-                permit = self.connections.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+                permit = self.door.room() => permit,
                 () = stopped(&mut stop) => break,
             };
-            let stream = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(e) => {
-                        tracing::warn!("a connection could not be accepted: {e}");
+                        self.door.accept_failed(&e);
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                         continue;
                     }
                 },
                 () = stopped(&mut stop) => break,
             };
+            let Some(visit) = self.door.enter(peer.ip(), permit) else { continue };
             let http = self.clone();
             let tls = tls.clone();
             let guard = connections.enter();
             tokio::spawn(async move {
-                http.connection(stream, tls).await;
-                drop((guard, permit));
+                http.connection(stream, tls, visit).await;
+                drop(guard);
             });
         }
         drop(listener);
         connections.all_left().await;
     }
 
-    async fn connection(self, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    async fn connection(self, stream: TcpStream, tls: Option<TlsAcceptor>, visit: Arc<Visit>) {
         let _ = stream.set_nodelay(true);
         let Some(tls) = tls else {
-            return self.requests(TokioIo::new(stream), Protocol::Any).await;
+            return self.requests(TokioIo::new(stream), Protocol::Any, visit).await;
         };
         let mut stop = self.stop.clone();
         let handshake = tokio::select! {
@@ -104,17 +107,21 @@ impl Http {
         };
         let stream = match handshake {
             Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => return tracing::debug!("a TLS handshake failed: {e}"),
-            Err(_) => return tracing::debug!("a TLS handshake took too long"),
+            Ok(Err(e)) => {
+                return visit.door.refuse(Refusal::TlsFailed, || format!("a TLS handshake failed: {e}"));
+            }
+            Err(_) => {
+                return visit.door.refuse(Refusal::TlsSlow, || "a TLS handshake took too long".into());
+            }
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.requests(TokioIo::new(Mended::new(stream)), Protocol::Http2).await;
+            self.requests(TokioIo::new(Mended::new(stream)), Protocol::Http2, visit).await;
         } else {
-            self.requests(TokioIo::new(stream), Protocol::Any).await;
+            self.requests(TokioIo::new(stream), Protocol::Any, visit).await;
         }
     }
 
-    async fn requests<I>(self, io: I, protocol: Protocol)
+    async fn requests<I>(self, io: I, protocol: Protocol, visit: Arc<Visit>)
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -134,11 +141,10 @@ impl Http {
             builder = builder.http2_only();
         }
         let router = TowerToHyperService::new(self.router);
-        let asked = Arc::new(AtomicBool::new(false));
         let service = hyper::service::service_fn({
-            let asked = asked.clone();
+            let visit = visit.clone();
             move |request| {
-                asked.store(true, Ordering::Relaxed);
+                visit.asks();
                 router.call(request)
             }
         });
@@ -157,16 +163,24 @@ impl Http {
                 }
                 () = silent.as_mut(), if waiting => {
                     waiting = false;
-                    if !asked.load(Ordering::Relaxed) {
-                        return tracing::debug!("a connection asked for nothing");
+                    if !visit.has_asked() {
+                        return visit.door.refuse(Refusal::Silent, || "a connection asked for nothing".into());
                     }
                 }
             }
         };
-        if let Err(e) = ended {
-            tracing::debug!("a connection ended: {e}");
+        match ended {
+            Err(e) if is_unreadable(&*e) => {
+                visit.door.refuse(Refusal::Unreadable, || format!("a connection is no HTTP: {e}"));
+            }
+            Err(e) => tracing::debug!("a connection ended: {e}"),
+            Ok(()) => {}
         }
     }
+}
+
+fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

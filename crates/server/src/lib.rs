@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod hello;
 mod http;
+mod metrics;
 mod names;
 mod output;
 mod pki;
@@ -27,4 +28,5 @@ mod trust;
 pub mod up;
 
 pub use data::{DataFolder, Running};
+pub use metrics::metrics_page;
 pub use server::Server;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
 use cresset_admin::{Admin, TopicsApi};
 use cresset_api::Api;
 use cresset_delivery::Dispatcher;
@@ -12,14 +14,16 @@ use cresset_identity::Identity;
 use cresset_store::Store;
 use cresset_store::embedded::EmbeddedEngine;
 use cresset_wire::token::TokenKey;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::Config;
 use crate::data::{DataFolder, Running};
 use crate::failure::Failure;
+use crate::http::door::Door;
 use crate::http::{self, Http};
+use crate::metrics::{self, Sources};
 use crate::{background, clock, health, pki};
 
 /// A server that serves.
@@ -41,6 +45,8 @@ pub struct Server {
 /// What stands behind the listeners, also for commands that look at a folder at rest.
 pub struct Core {
     pub store: Store,
+    /// The same, for what only this engine can tell.
+    pub engine: Arc<EmbeddedEngine>,
     pub tokens: TokenKey,
     pub identity: Arc<Identity>,
 }
@@ -56,12 +62,13 @@ pub async fn open_core(folder: &DataFolder, config: &Config) -> Result<Core, Fai
     // Messages are nobody else's, though the data folder may have been made by others and be open.
     folder.make_private(&folder.store())?;
     let engine = EmbeddedEngine::open(&folder.store(), options).map_err(|e| Failure::new(e.to_string()))?;
-    let store: Store = Arc::new(engine);
+    let engine = Arc::new(engine);
+    let store: Store = engine.clone();
     let tokens = TokenKey::new(&folder.token_secret(&*random)?);
     let identity = Identity::open(store.clone(), tokens.clone(), random, clock::now()).await;
     let identity = identity.map_err(|e| Failure::new(format!("the store cannot be read: {e}")))?;
     let identity = identity.with_device_life(config.limits.device_life());
-    Ok(Core { store, tokens, identity: Arc::new(identity) })
+    Ok(Core { store, engine, tokens, identity: Arc::new(identity) })
 }
 
 impl Server {
@@ -98,8 +105,14 @@ impl Server {
         let dispatcher = Arc::new(dispatcher);
         core.identity.set_watch(Arc::new(background::Telling(dispatcher.clone())));
         let (stop, stopping) = watch::channel(false);
-        let api =
-            Api { identity: core.identity.clone(), dispatcher: dispatcher.clone(), clock: clock::clock() };
+        let sends = Arc::<cresset_api::Sends>::default();
+        let requests = Arc::<metrics::requests::Requests>::default();
+        let api = Api {
+            identity: core.identity.clone(),
+            dispatcher: dispatcher.clone(),
+            clock: clock::clock(),
+            sends: sends.clone(),
+        };
         let admin =
             Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
         let topics = TopicsApi {
@@ -114,10 +127,14 @@ impl Server {
             operator: Some(admin_token.clone()),
             ..topics.clone()
         }));
+        let local = local.merge(cresset_admin::router(admin));
         let fcm = fcm.merge(cresset_admin::topics_router(topics));
-        let local = local.merge(cresset_admin::router(admin)).merge(health::router(stopping.clone()));
-        let connections = Arc::new(Semaphore::new(config.limits.http_connections));
-        let listener = |router| Http { router, connections: connections.clone(), stop: stopping.clone() };
+        let door = Door::new(&config.limits);
+        let listener = |router: Router| Http {
+            router: router.layer(from_fn_with_state(requests.clone(), metrics::requests::count)),
+            door: door.clone(),
+            stop: stopping.clone(),
+        };
 
         let running = Running {
             pid: std::process::id(),
@@ -129,21 +146,34 @@ impl Server {
         };
         let mut listeners = JoinSet::new();
         let mut mcs_listeners = vec![mcs];
-        listeners.spawn(listener(fcm.clone()).serve(https, Some(tls.clone())));
-        listeners.spawn(listener(local).serve(plain, None));
+        let mut http_listeners = vec![(listener(fcm.clone()), https, Some(tls.clone()))];
         if let Some(exec) = exec_listeners {
-            listeners.spawn(listener(fcm).serve(exec.https, Some(tls)));
+            http_listeners.push((listener(fcm), exec.https, Some(tls)));
             mcs_listeners.push(exec.mcs);
         }
-        crate::devices::spawn(
+        let devices = crate::devices::spawn(
             &mut listeners,
             config,
             &certificate,
             &core,
             &dispatcher,
             mcs_listeners,
-            stopping,
+            stopping.clone(),
         )?;
+        let sources = Sources {
+            engine: core.engine.clone(),
+            dispatcher: dispatcher.clone(),
+            devices,
+            door: door.clone(),
+            sends,
+            requests: requests.clone(),
+            started_seconds: clock::now().as_micros() as f64 / 1e6,
+        };
+        let local = local.merge(health::router(stopping.clone(), core.engine.clone()));
+        http_listeners.push((listener(local.merge(metrics::router(sources))), plain, None));
+        for (http, socket, tls) in http_listeners {
+            listeners.spawn(http.serve(socket, tls));
+        }
         let said = folder.write_running(&running)?;
         let background = background::spawn(&core.store, &core.identity, &dispatcher);
         let drain = Duration::from_secs(config.shutdown.drain_seconds);

@@ -1,10 +1,15 @@
 //! Reaching a bound has an answer that clients understand.
 
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use cresset_e2e::{Http2, RawMcs, TestServer, config, patiently};
 use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{logged_in, saying};
 
@@ -66,4 +71,48 @@ async fn hundreds_of_sends_at_once_are_all_answered() {
     let answers = futures_util::future::join_all(messages.iter().map(|message| world.send(message))).await;
     let accepted = answers.iter().filter(|answer| matches!(answer, Ok(a) if a.status == StatusCode::OK));
     assert_eq!(accepted.count(), 1_000);
+}
+
+/// Opens a connection from one of the many addresses of this machine.
+async fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    socket.connect(to).await.unwrap()
+}
+
+async fn is_closed_unread(stream: &mut TcpStream) -> bool {
+    matches!(patiently("an end", stream.read_u8()).await, Err(e) if e.kind() == ErrorKind::UnexpectedEof || e.kind() == ErrorKind::ConnectionReset)
+}
+
+async fn is_served(stream: &mut TcpStream) -> bool {
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut answer = [0; 15];
+    patiently("an answer", stream.read_exact(&mut answer)).await.is_ok() && answer == *b"HTTP/1.1 200 OK"
+}
+
+#[tokio::test]
+async fn an_address_has_so_many_http_connections_and_others_have_theirs() {
+    let folder = std::sync::Arc::new(TempDir::new().unwrap());
+    let mut config = config(folder.path());
+    config.limits.count_loopback = true;
+    config.limits.http_connections_per_address = 3;
+    config.limits.logins_per_address = 2;
+    let server = TestServer::start_with(folder, &config).await.unwrap();
+    let http = server.running().http;
+    let (mut first, mut second) = (from([127, 0, 0, 2], http).await, from([127, 0, 0, 2], http).await);
+    assert!(is_closed_unread(&mut from([127, 0, 0, 2], http).await).await, "two ask for nothing");
+    assert!(is_served(&mut from([127, 0, 0, 3], http).await).await);
+    assert!(is_served(&mut first).await && is_served(&mut second).await);
+    let mut third = from([127, 0, 0, 2], http).await;
+    assert!(is_served(&mut third).await, "those that ask are others");
+    assert!(is_closed_unread(&mut from([127, 0, 0, 2], http).await).await);
+    drop(third);
+    let free = async { while !is_served_if_open(http).await {} };
+    patiently("room for another", free).await;
+}
+
+async fn is_served_if_open(http: SocketAddr) -> bool {
+    let mut stream = from([127, 0, 0, 2], http).await;
+    let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    asked.is_ok() && stream.read_u8().await.is_ok()
 }

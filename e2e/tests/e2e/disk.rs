@@ -13,7 +13,7 @@ use nix::sys::statvfs::statvfs;
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::support::{next, saying};
+use crate::support::{next, plain_get, saying};
 
 /// Set for the run inside a mount namespace of its own, so that whatever happens to the test, its
 /// mount goes with it.
@@ -68,6 +68,8 @@ async fn fill_and_make_room() {
         assert_eq!(answer.json()["error"]["status"], "UNAVAILABLE");
         assert!(answer.headers.contains_key("retry-after"));
     }
+    let (status, why) = plain_get(world.running.http, "/readyz").await.unwrap();
+    assert!(status == 503 && why.contains("disk is full"), "{status} {why}");
     // What needs no room still works.
     let mut connection = world.connect(&device).await.unwrap();
     for id in &acknowledged {
@@ -75,6 +77,8 @@ async fn fill_and_make_room() {
     }
 
     std::fs::remove_file(filler).unwrap();
+    // Before anybody has written: who asks may send only to servers that are ready.
+    assert_eq!(plain_get(world.running.http, "/readyz").await.unwrap().0, 200);
     patiently("service", resumed(&world, &device, &mut acknowledged)).await;
     send(&world, &device, 10, &mut acknowledged).await;
     let folder = server.stop().await.unwrap();

@@ -6,6 +6,7 @@ mod bounds;
 mod connections;
 mod disk;
 mod life;
+mod metrics;
 mod node;
 mod promise;
 mod quotas;

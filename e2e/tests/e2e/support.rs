@@ -1,9 +1,13 @@
 //! What the tests share.
 
+use std::net::SocketAddr;
+
 use cresset_device_client::{Connection, Received};
-use cresset_e2e::{Device, RawMcs, World, patiently};
+use cresset_e2e::{Device, Outcome, RawMcs, World, patiently};
 use cresset_wire::mcs::{DataMessageStanza, Frame, HeartbeatPing, SelectiveAck};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// A message whose content is a word.
 pub(crate) fn saying(device: &Device, word: &str) -> Value {
@@ -70,4 +74,16 @@ pub(crate) async fn acknowledge(mcs: &mut RawMcs, persistent_id: &str) {
         let answer = next_frame(mcs).await;
         assert!(matches!(answer, Some(Frame::HeartbeatAck(_))), "{answer:?}");
     }
+}
+
+/// Status and body of what stands on the plain port.
+pub(crate) async fn plain_get(http: SocketAddr, path: &str) -> Outcome<(u16, String)> {
+    let mut stream = TcpStream::connect(http).await?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    patiently("an answer", stream.read_to_string(&mut answer)).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or("no head")?;
+    let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
+    Ok((status, body.to_owned()))
 }

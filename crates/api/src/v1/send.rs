@@ -37,7 +37,7 @@ pub(crate) async fn send(
         let bytes = read(&headers, body).await?;
         accept(&api, &sender, &bytes).await
     };
-    Answer::of(&asked, outcome.await).into_response()
+    Answer::of(&api, &asked, outcome.await).into_response()
 }
 
 /// A send without its body, alone or as a part of a batch.
@@ -88,7 +88,8 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn of(asked: &Asked<'_>, outcome: Result<String, Rejection>) -> Self {
+    pub(crate) fn of(api: &Api, asked: &Asked<'_>, outcome: Result<String, Rejection>) -> Self {
+        api.sends.count(&outcome);
         match outcome {
             Ok(id) => Self::success(asked.project, &id, asked.query.pretty),
             Err(rejection) => Self::refusal(&rejection),

@@ -80,7 +80,8 @@ impl World {
             let now = now.clone();
             Arc::new(move || Timestamp::from_micros(now.load(Ordering::Relaxed)))
         };
-        let router = cresset_api::router(Api { identity: identity.clone(), dispatcher, clock });
+        let router =
+            cresset_api::router(Api { identity: identity.clone(), dispatcher, clock, sends: Arc::default() });
         let world = Self { router, engine, identity, now };
         world.project("demo").await;
         world

@@ -26,6 +26,17 @@ pub fn render(rejection: &Rejection) -> ErrorAnswer {
     }
 }
 
+/// The code that a sender acts on: FCM's own where there is one, else Google's canonical one. A closed
+/// list, fit for a label.
+pub fn error_code(rejection: &Rejection) -> &'static str {
+    let said = say(rejection);
+    let own = said.details.iter().find_map(|detail| match detail {
+        Detail::FcmError { error_code } => Some(*error_code),
+        _ => None,
+    });
+    own.unwrap_or(said.status.name())
+}
+
 /// The body of a success: a message with nothing but its name (§4).
 pub fn send_success(project: &str, id: &str) -> String {
     #[derive(Serialize)]

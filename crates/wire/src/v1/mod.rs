@@ -13,7 +13,7 @@ mod scalar;
 mod schema;
 
 pub use discovery::discovery;
-pub use error::{ErrorAnswer, google_error, render, send_success};
+pub use error::{ErrorAnswer, error_code, google_error, render, send_success};
 pub use reference::{errors_page, messages_page};
 pub use scalar::rfc3339;
 

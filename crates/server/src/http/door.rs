@@ -1,0 +1,187 @@
+//! Who comes in by HTTP: how many at a time, how many of one address, and what became of the others.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cresset_device::{PerAddress, Place, RareLog};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::clock;
+use crate::config::Limits;
+
+/// Why a connection was not served, or no longer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// Its address has as many as it may have.
+    Address,
+    /// Its address has as many as it may have that have not asked for anything.
+    AddressSilent,
+    TlsFailed,
+    TlsSlow,
+    /// It asked for nothing in the time for it.
+    Silent,
+    /// What it sent is no HTTP.
+    Unreadable,
+}
+
+impl Refusal {
+    const ALL: [Self; 6] =
+        [Self::Address, Self::AddressSilent, Self::TlsFailed, Self::TlsSlow, Self::Silent, Self::Unreadable];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Address => "address",
+            Self::AddressSilent => "address_silent",
+            Self::TlsFailed => "tls_failed",
+            Self::TlsSlow => "tls_slow",
+            Self::Silent => "silent",
+            Self::Unreadable => "unreadable",
+        }
+    }
+}
+
+/// The door of all HTTP listeners.
+#[derive(Debug)]
+pub(crate) struct Door {
+    connections: Arc<Semaphore>,
+    most: usize,
+    addresses: Arc<PerAddress>,
+    silent_addresses: Arc<PerAddress>,
+    accepted: AtomicU64,
+    left: AtomicU64,
+    silent: AtomicU64,
+    held_up: AtomicU64,
+    refused: [AtomicU64; Refusal::ALL.len()],
+    /// A line each, and two more: nobody can be let in, nobody can be accepted.
+    logs: [RareLog; Refusal::ALL.len()],
+    log_full: RareLog,
+    log_accept: RareLog,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) accepted: u64,
+    /// Open now.
+    pub(crate) open: u64,
+    /// Those of them that have not asked for anything yet; TLS handshakes are among them.
+    pub(crate) silent: u64,
+    /// How often somebody had to wait in the kernel's queue because all connections were in use.
+    pub(crate) held_up: u64,
+    pub(crate) refused: Vec<(&'static str, u64)>,
+}
+
+impl Door {
+    pub(crate) fn new(limits: &Limits) -> Arc<Self> {
+        let per_address = |limit| PerAddress::new(limit, limits.count_loopback);
+        Arc::new(Self {
+            connections: Arc::new(Semaphore::new(limits.http_connections)),
+            most: limits.http_connections,
+            addresses: per_address(limits.http_connections_per_address),
+            silent_addresses: per_address(limits.logins_per_address),
+            accepted: AtomicU64::new(0),
+            left: AtomicU64::new(0),
+            silent: AtomicU64::new(0),
+            held_up: AtomicU64::new(0),
+            refused: Default::default(),
+            logs: Default::default(),
+            log_full: RareLog::default(),
+            log_accept: RareLog::default(),
+        })
+    }
+
+    /// Waits until there is room for one more.
+    pub(crate) async fn room(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = self.connections.clone().try_acquire_owned() {
+            return permit;
+        }
+        self.held_up.fetch_add(1, Ordering::Relaxed);
+        let most = self.most;
+        self.log_full.warn(clock::now(), || format!("all {most} HTTP connections are in use; others wait"));
+        self.connections.clone().acquire_owned().await.expect("the semaphore is never closed")
+    }
+
+    /// Lets one in, if its address may have one more.
+    pub(crate) fn enter(
+        self: &Arc<Self>,
+        address: IpAddr,
+        permit: OwnedSemaphorePermit,
+    ) -> Option<Arc<Visit>> {
+        let Some(place) = self.addresses.enter(address) else {
+            self.refuse_address(Refusal::Address, address, &self.addresses);
+            return None;
+        };
+        let Some(silent) = self.silent_addresses.enter(address) else {
+            self.refuse_address(Refusal::AddressSilent, address, &self.silent_addresses);
+            return None;
+        };
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.silent.fetch_add(1, Ordering::Relaxed);
+        let (door, silent) = (self.clone(), Mutex::new(Some(silent)));
+        Some(Arc::new(Visit { door, silent, _place: place, _permit: permit }))
+    }
+
+    fn refuse_address(&self, refusal: Refusal, address: IpAddr, counts: &PerAddress) {
+        let what = match refusal {
+            Refusal::AddressSilent => "HTTP connections that ask for nothing",
+            _ => "HTTP connections",
+        };
+        self.refuse(refusal, || format!("{address} wants more than {} {what}", counts.limit()));
+    }
+
+    /// Counts it, and says so now and then.
+    pub(crate) fn refuse(&self, refusal: Refusal, text: impl FnOnce() -> String) {
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        self.logs[refusal as usize].warn(clock::now(), text);
+    }
+
+    pub(crate) fn accept_failed(&self, error: &std::io::Error) {
+        self.log_accept.warn(clock::now(), || format!("a connection could not be accepted: {error}"));
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        // What has left is read first: a difference must not fall below zero.
+        let left = self.left.load(Ordering::Relaxed);
+        let accepted = self.accepted.load(Ordering::Relaxed);
+        let refused = Refusal::ALL
+            .map(|refusal| (refusal.name(), self.refused[refusal as usize].load(Ordering::Relaxed)));
+        Snapshot {
+            accepted,
+            open: accepted.saturating_sub(left),
+            silent: self.silent.load(Ordering::Relaxed),
+            held_up: self.held_up.load(Ordering::Relaxed),
+            refused: refused.to_vec(),
+        }
+    }
+}
+
+/// One connection, for as long as it is open.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) door: Arc<Door>,
+    /// Its place among those that have not asked for anything.
+    silent: Mutex<Option<Place>>,
+    _place: Place,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    /// It asks for something.
+    pub(crate) fn asks(&self) {
+        if self.silent.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
+            self.door.silent.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn has_asked(&self) -> bool {
+        self.silent.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        self.asks();
+        self.door.left.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,279 @@
+//! Every metric there is. Its names and texts are what docs/reference/metrics.md is made of.
+
+use cresset_device::Snapshot as Devices;
+use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
+
+use super::Readings;
+use super::family::{Family, Labels, Values};
+use crate::http::door::Snapshot as Door;
+
+pub(super) fn families(readings: &Readings) -> Vec<Family> {
+    [
+        devices(&readings.devices),
+        http(&readings.door),
+        requests(readings),
+        sends(&readings.sends),
+        store(&readings.store),
+        delivery(&readings.delivery),
+        process(readings),
+    ]
+    .concat()
+}
+
+fn devices(seen: &Devices) -> Vec<Family> {
+    let refused = [
+        ("capacity", seen.over_capacity),
+        ("address", seen.over_address),
+        ("address_silent", seen.over_address_logins),
+        ("gave_way", seen.gave_way),
+        ("unreadable", seen.unreadable),
+        ("login_refused", seen.logins_refused),
+        ("login_missing", seen.logins_missing),
+    ];
+    let closed =
+        [("replaced", seen.replaced), ("stalled", seen.stalled), ("heartbeat", seen.heartbeats_missed)];
+    vec![
+        Family::gauge(
+            "cresset_device",
+            "connections",
+            "Open connections of devices, logged in or not.",
+            seen.connections,
+        ),
+        Family::gauge(
+            "cresset_device_waiting",
+            "connections",
+            "Those of them that have not logged in yet.",
+            seen.newcomers,
+        ),
+        Family::gauge(
+            "cresset_connected",
+            "devices",
+            "Devices that are connected and logged in.",
+            seen.devices,
+        ),
+        Family::counter(
+            "cresset_device_accepted",
+            "connections",
+            "Connections of devices that were let in.",
+            seen.accepted,
+        ),
+        Family::counter("cresset_device", "logins", "Logins of devices.", seen.logins),
+        Family::counter(
+            "cresset_device_resumed",
+            "logins",
+            "Logins over a TLS session that was taken up again.",
+            seen.resumed,
+        ),
+        Family::counters_by(
+            "cresset_device_refused",
+            "connections",
+            "Connections of devices that were refused or ended before a login: for being too many in all or of one \
+             address, for not logging in, for bytes that are no TLS or no MCS, for a login that is not known.",
+            &["reason"],
+            refused,
+        ),
+        Family::counters_by(
+            "cresset_device_closed",
+            "connections",
+            "Connections of devices that had logged in and that the server closed.",
+            &["reason"],
+            closed,
+        ),
+        Family::counter(
+            "cresset_device_written",
+            "messages",
+            "Messages written to devices; one may be written again.",
+            seen.written,
+        ),
+        Family::counter(
+            "cresset_device_acknowledged",
+            "messages",
+            "Messages that devices said they have.",
+            seen.acknowledged,
+        ),
+        Family::counter(
+            "cresset_device_undeliverable",
+            "messages",
+            "Messages that have no form for their device.",
+            seen.undeliverable,
+        ),
+    ]
+}
+
+fn http(seen: &Door) -> Vec<Family> {
+    vec![
+        Family::gauge("cresset_http", "connections", "Open HTTP connections, of all listeners.", seen.open),
+        Family::gauge(
+            "cresset_http_waiting",
+            "connections",
+            "Those of them that have not asked for anything yet, TLS handshakes among them.",
+            seen.silent,
+        ),
+        Family::counter(
+            "cresset_http_accepted",
+            "connections",
+            "HTTP connections that were let in.",
+            seen.accepted,
+        ),
+        Family::counter(
+            "cresset_http_held_up",
+            "connections",
+            "HTTP connections that had to wait in the kernel's queue until another ended.",
+            seen.held_up,
+        ),
+        Family::counters_by(
+            "cresset_http_refused",
+            "connections",
+            "HTTP connections that were refused, or ended without being answered.",
+            &["reason"],
+            seen.refused.iter().copied(),
+        ),
+    ]
+}
+
+fn requests(readings: &Readings) -> Vec<Family> {
+    vec![
+        Family {
+            name: "cresset_http",
+            unit: Some("requests"),
+            help: "Requests that were answered. Parts of a batch are sends, and no requests.",
+            labels: &["method", "status"],
+            values: Values::Counter(readings.answers.clone()),
+        },
+        Family {
+            name: "cresset_http_request_duration",
+            unit: Some("seconds"),
+            help: "Time from the head of a request to the head of its answer.",
+            labels: &["method"],
+            values: Values::Histogram(readings.durations.clone()),
+        },
+    ]
+}
+
+fn sends(seen: &cresset_api::SendsSnapshot) -> Vec<Family> {
+    vec![
+        Family::counter(
+            "cresset_sends_accepted",
+            "messages",
+            "Messages that were accepted, alone or as part of a batch, dry runs too.",
+            seen.accepted,
+        ),
+        Family::counters_by(
+            "cresset_sends_rejected",
+            "messages",
+            "Messages that were rejected, by the code that the sender was told.",
+            &["code"],
+            seen.rejected.iter().copied(),
+        ),
+    ]
+}
+
+fn store(seen: &Store) -> Vec<Family> {
+    let refused = [("overloaded", seen.overloaded), ("disk_full", seen.disk_full), ("failed", seen.failed)];
+    let durations = super::family::Histogram::of(&COMMIT_MICROS, &seen.commits, seen.commit_micros);
+    vec![
+        Family::counter(
+            "cresset_store",
+            "writes",
+            "Batches of rows that were answered as durable.",
+            seen.writes,
+        ),
+        Family::counter("cresset_store_changed", "rows", "Rows that were put or deleted.", seen.rows),
+        Family {
+            name: "cresset_store_commit_duration",
+            unit: Some("seconds"),
+            help: "Time of a commit with its fsync, which all batches share that wait at the time.",
+            labels: &[],
+            values: Values::Histogram(vec![(Labels::new(), durations)]),
+        },
+        Family::gauge("cresset_store_waiting", "writes", "Batches that wait to be committed.", seen.waiting),
+        Family::gauge("cresset_store_waiting", "bytes", "Their bytes.", seen.waiting_bytes),
+        Family::counters_by(
+            "cresset_store_refused",
+            "writes",
+            "Batches that were refused: too many wait, the disk is full, the engine failed.",
+            &["reason"],
+            refused,
+        ),
+        Family::gauge(
+            "cresset_store_disk_free",
+            "bytes",
+            "Room on the volume of the data folder; 0 if the file system does not tell.",
+            seen.free_bytes.unwrap_or(0),
+        ),
+        Family::flag(
+            "cresset_store_read_only",
+            "1 while writes are refused because the disk is full or the engine is being opened again.",
+            seen.state != Writes::Taken,
+        ),
+    ]
+}
+
+fn delivery(seen: &cresset_delivery::Snapshot) -> Vec<Family> {
+    vec![
+        Family::gauge(
+            "cresset_open",
+            "fanouts",
+            "Messages to topics and conditions that are still being spread.",
+            seen.fanouts,
+        ),
+        Family::gauge(
+            "cresset_live",
+            "sets",
+            "Sets of those who still want such a message: one a message and 65,536 registrations.",
+            seen.sets,
+        ),
+        Family::gauge(
+            "cresset_live_set",
+            "bytes",
+            "Memory of those sets and their messages, about.",
+            seen.set_bytes,
+        ),
+        Family::gauge(
+            "cresset_loaded",
+            "buckets",
+            "Lots of 65,536 registrations that are in memory.",
+            seen.buckets,
+        ),
+        Family::gauge(
+            "cresset_member",
+            "sets",
+            "Sets of the members of topics that are kept in memory.",
+            seen.member_sets,
+        ),
+        Family::gauge("cresset_member_set", "bytes", "Memory of those sets.", seen.member_bytes),
+    ]
+}
+
+fn process(readings: &Readings) -> Vec<Family> {
+    let seen = &readings.process;
+    vec![
+        Family::gauge(
+            "process_resident_memory",
+            "bytes",
+            "Memory of the process that is in RAM.",
+            seen.resident_bytes,
+        ),
+        Family::counter(
+            "process_cpu",
+            "seconds",
+            "Processor time of the process, user and system.",
+            seen.cpu_seconds,
+        ),
+        Family::gauge("process_open", "fds", "Open files, sockets among them.", seen.open_files),
+        Family::gauge("process_max", "fds", "Files that may be open.", seen.most_files),
+        Family::gauge(
+            "process_start_time",
+            "seconds",
+            "When the server started, in seconds since 1970.",
+            seen.started_seconds,
+        ),
+        Family {
+            name: "cresset_build",
+            unit: None,
+            help: "The version that runs.",
+            labels: &["version"],
+            values: Values::Info(vec![("version", env!("CARGO_PKG_VERSION"))]),
+        },
+    ]
+}
