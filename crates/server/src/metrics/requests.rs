@@ -175,3 +175,42 @@ pub(crate) async fn count(
     requests.count(method, response.status().as_u16(), begun.elapsed());
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The router does not tell its routes; its source does.
+    #[test]
+    fn every_route_of_the_api_has_a_name() {
+        let source = include_str!("../../../api/src/lib.rs");
+        let routes = source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+        let mut count = 0;
+        for route in routes {
+            assert_ne!(name_of(&Method::POST, route), OTHER, "{route} is not in METHODS");
+            count += 1;
+        }
+        assert!(count > 25, "{count}");
+        assert_eq!(name_of(&Method::GET, "/cresset/v1/projects/{project}"), "cresset");
+        assert_eq!(name_of(&Method::GET, "/favicon.ico"), OTHER);
+    }
+
+    #[test]
+    fn a_table_of_a_fixed_size_counts_everything() {
+        let requests = Requests::default();
+        requests.count("batch", 200, Duration::from_micros(500));
+        requests.count("batch", 299, Duration::from_secs(60));
+        assert_eq!(
+            requests.answers(),
+            [
+                (vec![("method", "batch"), ("status", "200")], 1.0),
+                (vec![("method", "batch"), ("status", "other")], 1.0)
+            ]
+        );
+        let durations = requests.durations();
+        let (labels, histogram) = &durations[0];
+        assert_eq!((durations.len(), labels), (1, &vec![("method", "batch")]));
+        assert_eq!(histogram.classes[0], (0.0005, 1));
+        assert_eq!(histogram.classes[BOUNDS.len()], (f64::INFINITY, 1));
+    }
+}
