@@ -8,6 +8,7 @@ use cresset_delivery::{Bucket, Quotas};
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use crate::spans::Endpoint;
 
 /// The file with every key at its default. `--print-config` prints it; a test holds it to `Default`.
 pub const TEMPLATE: &str = include_str!("cresset.toml");
@@ -22,6 +23,7 @@ pub struct Config {
     pub limits: Limits,
     pub quotas: QuotaConfig,
     pub trace: Trace,
+    pub telemetry: Telemetry,
     pub shutdown: Shutdown,
 }
 
@@ -147,6 +149,14 @@ impl Trace {
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where an OpenTelemetry collector listens; empty: none.
+    pub otlp_endpoint: String,
+    pub sample_ratio: f64,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Shutdown {
     pub drain_seconds: u64,
 }
@@ -161,6 +171,7 @@ impl Default for Config {
             limits: Limits::default(),
             quotas: QuotaConfig::default(),
             trace: Trace::default(),
+            telemetry: Telemetry::default(),
             shutdown: Shutdown::default(),
         }
     }
@@ -210,9 +221,33 @@ impl Default for Limits {
     }
 }
 
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), sample_ratio: 1.0 }
+    }
+}
+
 impl Default for Shutdown {
     fn default() -> Self {
         Self { drain_seconds: 10 }
+    }
+}
+
+impl Telemetry {
+    fn check(&self) -> Result<(), String> {
+        self.endpoint()?;
+        match (0.0..=1.0).contains(&self.sample_ratio) {
+            true => Ok(()),
+            false => Err(format!("telemetry.sample_ratio is {}; it is from 0 to 1", self.sample_ratio)),
+        }
+    }
+
+    pub(crate) fn endpoint(&self) -> Result<Option<Endpoint>, String> {
+        if self.otlp_endpoint.is_empty() {
+            return Ok(None);
+        }
+        let endpoint = Endpoint::parse(&self.otlp_endpoint);
+        endpoint.map(Some).map_err(|e| format!("telemetry.otlp_endpoint: {e}"))
     }
 }
 
@@ -227,6 +262,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|e| one_line(&e, text))?;
         config.check_limits()?;
+        config.telemetry.check()?;
         match (&config.tls.certificate, &config.tls.key) {
             (Some(_), Some(_)) if !config.listen.exec.is_empty() => Err(
                 "listen.exec needs the private CA, whose leaf has Google's names; leave tls.certificate out"
@@ -328,6 +364,14 @@ mod tests {
         assert_eq!(own, Quotas { project_per_minute: Some(5), collapsible, ..Quotas::OFF });
         assert!(Config::parse("[quotas]\nprofile = \"gcm\"").unwrap_err().contains("fcm"));
         assert!(Config::parse("[quotas]\nremembered = 0").unwrap_err().contains("remembered"));
+    }
+
+    #[test]
+    fn a_collector_is_named_by_a_plain_url() {
+        let parse = |text: &str| Config::parse(&format!("[telemetry]\n{text}\n"));
+        assert!(parse("otlp_endpoint = \"http://127.0.0.1:4318\"").is_ok());
+        assert!(parse("otlp_endpoint = \"https://otel\"").unwrap_err().contains("telemetry.otlp_endpoint"));
+        assert!(parse("sample_ratio = 1.5").unwrap_err().contains("telemetry.sample_ratio"));
     }
 
     #[test]

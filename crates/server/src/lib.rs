@@ -22,6 +22,7 @@ pub mod project;
 pub mod send;
 pub mod server;
 mod service_account;
+mod spans;
 mod telemetry;
 pub mod trace;
 mod trust;

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::http::door::Door;
 use crate::http::{self, Http};
 use crate::metrics::{self, Sources};
-use crate::{background, clock, health, pki};
+use crate::{background, clock, health, pki, spans};
 
 /// A server that serves.
 pub struct Server {
@@ -130,10 +130,21 @@ impl Server {
         let local = local.merge(cresset_admin::router(admin));
         let fcm = fcm.merge(cresset_admin::topics_router(topics));
         let door = Door::new(&config.limits);
-        let listener = |router: Router| Http {
-            router: router.layer(from_fn_with_state(requests.clone(), metrics::requests::count)),
-            door: door.clone(),
-            stop: stopping.clone(),
+        let mut listeners = JoinSet::new();
+        let span_counters = Arc::<spans::Counters>::default();
+        let traces = config.telemetry.endpoint().map_err(Failure::new)?.map(|endpoint| {
+            let ratio = config.telemetry.sample_ratio;
+            let (traces, telling) = spans::start(endpoint, ratio, span_counters.clone(), stopping.clone());
+            listeners.spawn(telling);
+            traces
+        });
+        let listener = |router: Router| {
+            let router = router.layer(from_fn_with_state(requests.clone(), metrics::requests::count));
+            let router = match &traces {
+                Some(traces) => router.layer(from_fn_with_state(traces.clone(), spans::record)),
+                None => router,
+            };
+            Http { router, door: door.clone(), stop: stopping.clone() }
         };
 
         let running = Running {
@@ -144,7 +155,6 @@ impl Server {
             exec: exec_listeners.as_ref().map(|listeners| listeners.address),
             exec_refused,
         };
-        let mut listeners = JoinSet::new();
         let mut mcs_listeners = vec![mcs];
         let mut http_listeners = vec![(listener(fcm.clone()), https, Some(tls.clone()))];
         if let Some(exec) = exec_listeners {
@@ -167,6 +177,7 @@ impl Server {
             door: door.clone(),
             sends,
             requests: requests.clone(),
+            spans: span_counters,
             started_seconds: clock::now().as_micros() as f64 / 1e6,
         };
         let local = local.merge(health::router(stopping.clone(), core.engine.clone()));

@@ -15,6 +15,7 @@ pub(super) fn families(readings: &Readings) -> Vec<Family> {
         sends(&readings.sends),
         store(&readings.store),
         delivery(&readings.delivery),
+        spans(readings),
         process(readings),
     ]
     .concat()
@@ -242,6 +243,26 @@ fn delivery(seen: &cresset_delivery::Snapshot) -> Vec<Family> {
             seen.member_sets,
         ),
         Family::gauge("cresset_member_set", "bytes", "Memory of those sets.", seen.member_bytes),
+    ]
+}
+
+fn spans(readings: &Readings) -> Vec<Family> {
+    let seen = &readings.spans;
+    let lost = [("queue_full", seen.dropped), ("not_taken", seen.failed)];
+    vec![
+        Family::counter(
+            "cresset_traces_sent",
+            "spans",
+            "Requests that the collector of traces was told of.",
+            seen.sent,
+        ),
+        Family::counters_by(
+            "cresset_traces_dropped",
+            "spans",
+            "Requests that it was to be told of, and was not: too many waited, or it did not take them.",
+            &["reason"],
+            lost,
+        ),
     ]
 }
 

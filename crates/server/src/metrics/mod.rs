@@ -22,6 +22,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::registry::Registry;
 
 use crate::http::door::{self, Door};
+use crate::spans;
 use family::{Family, Histogram, Labels};
 pub use page::metrics_page;
 use process::Process;
@@ -37,6 +38,7 @@ pub(crate) struct Sources {
     pub(crate) door: Arc<Door>,
     pub(crate) sends: Arc<Sends>,
     pub(crate) requests: Arc<Requests>,
+    pub(crate) spans: Arc<spans::Counters>,
     pub(crate) started_seconds: f64,
 }
 
@@ -50,6 +52,7 @@ struct Readings {
     sends: SendsSnapshot,
     answers: Vec<(Labels, f64)>,
     durations: Vec<(Labels, Histogram)>,
+    spans: spans::Snapshot,
     process: Process,
 }
 
@@ -63,6 +66,7 @@ impl Sources {
             sends: self.sends.snapshot(),
             answers: self.requests.answers(),
             durations: self.requests.durations(),
+            spans: self.spans.snapshot(),
             process: Process::now(self.started_seconds),
         }
     }

@@ -154,7 +154,7 @@ impl Requests {
 }
 
 /// The name of what a request asks for.
-fn name_of(method: &Method, template: &str) -> &'static str {
+pub(crate) fn name_of(method: &Method, template: &str) -> &'static str {
     let fits = |(by, path, _): &&(&str, &str, &str)| {
         (by.is_empty() || *by == method.as_str())
             && (*path == template || (*path == "/cresset/" && template.starts_with("/cresset/")))
