@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::failure::Failure;
 use door::{Door, Refusal, Visit};
 
-/// Time for a TLS handshake, and for the headers of a request.
+/// Time from the first byte to the first request, and for the headers of each.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Streams of one HTTP/2 connection at a time: the SDKs count on 100 (`protocol/http-v1.md` §1.1),
@@ -67,10 +67,6 @@ impl Http {
         let mut stop = self.stop.clone();
         let connections = tracker::Tracker::default();
         loop {
-            let permit = tokio::select! {
-                permit = self.door.room() => permit,
-                () = stopped(&mut stop) => break,
-            };
             let (stream, peer) = tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -82,7 +78,13 @@ impl Http {
                 },
                 () = stopped(&mut stop) => break,
             };
-            let Some(visit) = self.door.enter(peer.ip(), permit) else { continue };
+            // Who is to be refused is refused at once, also while others wait for room.
+            let Some(places) = self.door.places(peer.ip()) else { continue };
+            let permit = tokio::select! {
+                permit = self.door.room() => permit,
+                () = stopped(&mut stop) => break,
+            };
+            let visit = self.door.enter(places, permit);
             let http = self.clone();
             let tls = tls.clone();
             let guard = connections.enter();
@@ -102,16 +104,14 @@ impl Http {
         };
         let mut stop = self.stop.clone();
         let handshake = tokio::select! {
-            handshake = tokio::time::timeout(PATIENCE, tls.accept(stream)) => handshake,
+            handshake = tls.accept(stream) => handshake,
+            refusal = visit.too_silent() => return visit.give_up(refusal),
             () = stopped(&mut stop) => return,
         };
         let stream = match handshake {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(e)) => {
+            Ok(stream) => stream,
+            Err(e) => {
                 return visit.door.refuse(Refusal::TlsFailed, || format!("a TLS handshake failed: {e}"));
-            }
-            Err(_) => {
-                return visit.door.refuse(Refusal::TlsSlow, || "a TLS handshake took too long".into());
             }
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
@@ -151,7 +151,7 @@ impl Http {
         let connection = builder.serve_connection(io, service);
         tokio::pin!(connection);
         // The library waits for ever for the first byte, which tells the protocol.
-        let silent = tokio::time::sleep(PATIENCE);
+        let silent = visit.too_silent();
         tokio::pin!(silent);
         let (mut stopping, mut waiting) = (false, true);
         let ended = loop {
@@ -161,10 +161,10 @@ impl Http {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = silent.as_mut(), if waiting => {
+                refusal = silent.as_mut(), if waiting => {
                     waiting = false;
                     if !visit.has_asked() {
-                        return visit.door.refuse(Refusal::Silent, || "a connection asked for nothing".into());
+                        return visit.give_up(refusal);
                     }
                 }
             }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::support::{logged_in, saying};
+use crate::support::{logged_in, plain_get, saying};
 
 #[tokio::test]
 async fn a_message_that_is_too_large_is_refused_and_the_connection_goes_on() {
@@ -115,4 +115,21 @@ async fn is_served_if_open(http: SocketAddr) -> bool {
     let mut stream = from([127, 0, 0, 2], http).await;
     let asked = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
     asked.is_ok() && stream.read_u8().await.is_ok()
+}
+
+#[tokio::test]
+async fn http_connections_that_ask_for_nothing_give_way() {
+    let folder = std::sync::Arc::new(TempDir::new().unwrap());
+    let mut config = config(folder.path());
+    config.limits.http_connections = 2;
+    let server = TestServer::start_with(folder, &config).await.unwrap();
+    let running = server.running();
+    let mut silent = TcpStream::connect(running.http).await.unwrap();
+    let _half_a_handshake = TcpStream::connect(running.https).await.unwrap();
+    assert!(is_closed_unread(&mut silent).await);
+    let (_, metrics) = plain_get(running.http, "/metrics").await.unwrap();
+    let line = "cresset_http_refused_connections_total{reason=\"gave_way\"} ";
+    let count = metrics.lines().find_map(|found| found.strip_prefix(line)).unwrap();
+    assert!(count.parse::<f64>().unwrap() >= 1.0, "{metrics}");
+    assert!(metrics.contains("cresset_http_refused_connections_total{reason=\"silent\"} 0"), "{metrics}");
 }

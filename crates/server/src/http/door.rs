@@ -3,12 +3,20 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use cresset_device::{PerAddress, Place, RareLog};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep, sleep_until};
 
+use super::PATIENCE;
 use crate::clock;
 use crate::config::Limits;
+
+/// How long a connection may be silent when there is no room for others.
+const HURRIED: Duration = Duration::from_secs(5);
+/// How often those that have been are looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Why a connection was not served, or no longer.
 #[derive(Clone, Copy, Debug)]
@@ -18,24 +26,25 @@ pub(crate) enum Refusal {
     /// Its address has as many as it may have that have not asked for anything.
     AddressSilent,
     TlsFailed,
-    TlsSlow,
-    /// It asked for nothing in the time for it.
+    /// It asked for nothing in the time for it, or did not end its TLS handshake.
     Silent,
+    /// The same, in less time, because others waited.
+    GaveWay,
     /// What it sent is no HTTP.
     Unreadable,
 }
 
 impl Refusal {
     const ALL: [Self; 6] =
-        [Self::Address, Self::AddressSilent, Self::TlsFailed, Self::TlsSlow, Self::Silent, Self::Unreadable];
+        [Self::Address, Self::AddressSilent, Self::TlsFailed, Self::Silent, Self::GaveWay, Self::Unreadable];
 
     const fn name(self) -> &'static str {
         match self {
             Self::Address => "address",
             Self::AddressSilent => "address_silent",
             Self::TlsFailed => "tls_failed",
-            Self::TlsSlow => "tls_slow",
             Self::Silent => "silent",
+            Self::GaveWay => "gave_way",
             Self::Unreadable => "unreadable",
         }
     }
@@ -67,7 +76,7 @@ pub(crate) struct Snapshot {
     pub(crate) open: u64,
     /// Those of them that have not asked for anything yet; TLS handshakes are among them.
     pub(crate) silent: u64,
-    /// How often somebody had to wait in the kernel's queue because all connections were in use.
+    /// Those that had to wait until another ended, because all were in use.
     pub(crate) held_up: u64,
     pub(crate) refused: Vec<(&'static str, u64)>,
 }
@@ -102,13 +111,9 @@ impl Door {
         self.connections.clone().acquire_owned().await.expect("the semaphore is never closed")
     }
 
-    /// Lets one in, if its address may have one more.
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        address: IpAddr,
-        permit: OwnedSemaphorePermit,
-    ) -> Option<Arc<Visit>> {
-        let Some(place) = self.addresses.enter(address) else {
+    /// The places of one among those of its address, if that may have one more.
+    pub(crate) fn places(&self, address: IpAddr) -> Option<Places> {
+        let Some(open) = self.addresses.enter(address) else {
             self.refuse_address(Refusal::Address, address, &self.addresses);
             return None;
         };
@@ -116,10 +121,24 @@ impl Door {
             self.refuse_address(Refusal::AddressSilent, address, &self.silent_addresses);
             return None;
         };
+        Some(Places { open, silent })
+    }
+
+    /// Lets it in.
+    pub(crate) fn enter(self: &Arc<Self>, places: Places, permit: OwnedSemaphorePermit) -> Arc<Visit> {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         self.silent.fetch_add(1, Ordering::Relaxed);
-        let (door, silent) = (self.clone(), Mutex::new(Some(silent)));
-        Some(Arc::new(Visit { door, silent, _place: place, _permit: permit }))
+        Arc::new(Visit {
+            door: self.clone(),
+            came: Instant::now(),
+            silent: Mutex::new(Some(places.silent)),
+            _place: places.open,
+            _permit: permit,
+        })
+    }
+
+    fn is_full(&self) -> bool {
+        self.connections.available_permits() == 0
     }
 
     fn refuse_address(&self, refusal: Refusal, address: IpAddr, counts: &PerAddress) {
@@ -156,10 +175,17 @@ impl Door {
     }
 }
 
+/// A connection's place among those of its address, and among those that are silent.
+pub(crate) struct Places {
+    open: Place,
+    silent: Place,
+}
+
 /// One connection, for as long as it is open.
 #[derive(Debug)]
 pub(crate) struct Visit {
     pub(crate) door: Arc<Door>,
+    came: Instant,
     /// Its place among those that have not asked for anything.
     silent: Mutex<Option<Place>>,
     _place: Place,
@@ -172,6 +198,26 @@ impl Visit {
         if self.silent.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
             self.door.silent.fetch_sub(1, Ordering::Relaxed);
         }
+    }
+
+    /// Resolves when it has been silent for too long, which is sooner when others wait.
+    pub(crate) async fn too_silent(&self) -> Refusal {
+        sleep_until(self.came + HURRIED).await;
+        while self.came.elapsed() < PATIENCE {
+            if self.door.is_full() {
+                return Refusal::GaveWay;
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Refusal::Silent
+    }
+
+    /// It was silent for too long.
+    pub(crate) fn give_up(&self, refusal: Refusal) {
+        self.door.refuse(refusal, || match refusal {
+            Refusal::GaveWay => "a connection that asked for nothing gave way to those that wait".into(),
+            _ => "a connection asked for nothing".into(),
+        });
     }
 
     pub(crate) fn has_asked(&self) -> bool {

@@ -119,7 +119,7 @@ fn http(seen: &Door) -> Vec<Family> {
         Family::counter(
             "cresset_http_held_up",
             "connections",
-            "HTTP connections that had to wait in the kernel's queue until another ended.",
+            "HTTP connections that had to wait until another ended.",
             seen.held_up,
         ),
         Family::counters_by(
