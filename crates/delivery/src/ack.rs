@@ -41,7 +41,14 @@ impl Dispatcher {
         ends: impl Iterator<Item = (MessageId, End)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let in_inbox: Vec<(MessageId, End)> = ends.filter(|(id, end)| !strike(carried, *id, *end)).collect();
+        let is_row = |(id, end): &(MessageId, End)| {
+            let struck = strike(carried, *id, *end);
+            if struck {
+                self.traces.count(*end, 1);
+            }
+            !struck
+        };
+        let in_inbox: Vec<(MessageId, End)> = ends.filter(is_row).collect();
         if in_inbox.is_empty() {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use cresset_store::tables::carried;
 use cresset_store::{Pages, StoreError, Table};
 
 use crate::presence::{Carried, Present};
+use crate::trace::{Dropped, End};
 use crate::{Carrier, Dispatcher};
 
 /// Registrations read from the store at a time.
@@ -105,6 +106,7 @@ impl Dispatcher {
         self.members.ended(id);
         let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
         let (dropped, device) = bucket.forget(id.slot);
+        self.traces.count(End::Dropped(Dropped::Unregistered), dropped);
         if dropped > 0 {
             tracing::debug!(registration = ?id, dropped, reason = "unregistered", "deliveries are dropped");
         }

@@ -1,10 +1,14 @@
-//! What is in memory of messages for many, for metrics.
+//! What has become of deliveries, and what is in memory of messages for many, for metrics.
 
-use crate::Dispatcher;
+use crate::{Dispatcher, End};
 
 /// As it is at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Deliveries that were accepted, or spread.
+    pub accepted: u64,
+    /// Deliveries that have ended, in the order of [`End::ALL`]. Those whose time is over and that nobody asks for are not counted.
+    pub ended: [u64; End::ALL.len()],
     /// Fan-outs that are still being spread.
     pub fanouts: u64,
     /// Buckets in memory.
@@ -23,7 +27,10 @@ impl Dispatcher {
     pub fn snapshot(&self) -> Snapshot {
         let buckets = self.fanouts.buckets.all();
         let (member_sets, member_bytes) = self.members.kept();
+        let (accepted, ended) = self.traces.counted();
         Snapshot {
+            accepted,
+            ended,
             fanouts: self.fanouts.open_jobs() as u64,
             buckets: buckets.len() as u64,
             sets: buckets.iter().map(|bucket| bucket.live_count() as u64).sum(),

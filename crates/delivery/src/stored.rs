@@ -164,6 +164,7 @@ impl Dispatcher {
             batch.put(inbox::key(device, id), record.to_bytes(), Some(now + limits::MAX_TTL));
             self.ids.mark(&mut batch, id);
         }
+        verdict.dropped.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
         let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(|(id, _)| in_set(id));
         let mut rows = rows.chunks(DELETED_TOGETHER);

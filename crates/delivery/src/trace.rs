@@ -50,6 +50,19 @@ pub enum Dropped {
     NoForm,
 }
 
+impl Dropped {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unregistered => "unregistered",
+            Self::TooManyStored => "tooManyStored",
+            Self::TooManyCollapseKeys => "tooManyCollapseKeys",
+            Self::NotConnected => "notConnected",
+            Self::NotForApp => "notForApp",
+            Self::NoForm => "noForm",
+        }
+    }
+}
+
 /// Of a fan-out: everybody it was for.
 pub(crate) const WANTED: u8 = 0;
 /// Of a fan-out: those to whose connections it was written.
@@ -89,6 +102,29 @@ impl End {
         })
     }
 
+    /// All there are.
+    pub const ALL: [Self; 9] = [
+        Self::Acknowledged,
+        Self::Collapsed { by: None },
+        Self::Expired,
+        Self::Dropped(Dropped::Unregistered),
+        Self::Dropped(Dropped::TooManyStored),
+        Self::Dropped(Dropped::TooManyCollapseKeys),
+        Self::Dropped(Dropped::NotConnected),
+        Self::Dropped(Dropped::NotForApp),
+        Self::Dropped(Dropped::NoForm),
+    ];
+
+    /// Its name in metrics and in Cresset's own API.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "acknowledged",
+            Self::Collapsed { .. } => "collapsed",
+            Self::Expired => "expired",
+            Self::Dropped(why) => why.name(),
+        }
+    }
+
     fn by(self) -> Option<MessageId> {
         match self {
             Self::Collapsed { by } => by,
@@ -112,6 +148,9 @@ pub(crate) struct Traces {
     /// Zero: it is not.
     keep_millis: AtomicU64,
     later: Mutex<Later>,
+    /// Counted also when nothing is written.
+    accepted: AtomicU64,
+    ended: [AtomicU64; End::ALL.len()],
 }
 
 #[derive(Default)]
@@ -129,7 +168,31 @@ struct Sent {
 
 impl Traces {
     pub(crate) fn new() -> Self {
-        Self { keep_millis: AtomicU64::new(0), later: Mutex::default() }
+        Self {
+            keep_millis: AtomicU64::new(0),
+            later: Mutex::default(),
+            accepted: AtomicU64::new(0),
+            ended: Default::default(),
+        }
+    }
+
+    /// So many deliveries are over.
+    pub(crate) fn count(&self, end: End, many: usize) {
+        let at = End::ALL.iter().position(|known| known.code() == end.code());
+        if let Some(counter) = at.and_then(|at| self.ended.get(at)) {
+            counter.fetch_add(many as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// So many deliveries there are now.
+    pub(crate) fn count_accepted(&self, many: usize) {
+        self.accepted.fetch_add(many as u64, Ordering::Relaxed);
+    }
+
+    /// How many there have been, and how many have ended how: in the order of [`End::ALL`].
+    pub(crate) fn counted(&self) -> (u64, [u64; End::ALL.len()]) {
+        let ended = std::array::from_fn(|at| self.ended[at].load(Ordering::Relaxed));
+        (self.accepted.load(Ordering::Relaxed), ended)
     }
 
     pub(crate) fn keep_for(&self, keep: Duration) {
@@ -151,6 +214,7 @@ impl Traces {
 
     /// A single delivery, in the batch that stores it.
     pub(crate) fn accepted(&self, batch: &mut Batch, delivery: &Delivery) {
+        self.count_accepted(1);
         if self.is_on() {
             let row = begun(delivery).to_bytes();
             batch.put(events::delivery_key(delivery.id), row, self.until(delivery.expires));
@@ -196,6 +260,7 @@ impl Traces {
 
     /// For whom of a bucket it is.
     pub(crate) fn wanted(&self, batch: &mut Batch, fanout: &FanOut, bucket: u32, set: &SlotSet) {
+        self.count_accepted(set.len());
         if self.is_on() {
             self.put_set(batch, fanout, &Kind::Set { bucket, what: WANTED, by: None }, set);
         }
@@ -219,6 +284,10 @@ impl Traces {
 
     /// A delivery for now or never, which nothing else is written of.
     pub(crate) fn fleeting(&self, delivery: &Delivery, sent: bool, now: Timestamp) {
+        self.count_accepted(1);
+        if !sent {
+            self.count(End::Dropped(Dropped::NotConnected), 1);
+        }
         if !self.is_on() {
             return;
         }
@@ -249,13 +318,14 @@ impl Traces {
         sent: SlotSet,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        if !self.is_on() {
-            return Ok(());
-        }
         let mut batch = Batch::default();
         self.accepted_for_many(&mut batch, fanout);
         self.wanted(&mut batch, fanout, bucket, wanted);
         let absent = wanted.and_not(&sent);
+        self.count(End::Dropped(Dropped::NotConnected), absent.len());
+        if !self.is_on() {
+            return Ok(());
+        }
         for (what, set) in [(SENT, sent), (End::Dropped(Dropped::NotConnected).code(), absent)] {
             if !set.is_empty() {
                 self.put_set(&mut batch, fanout, &Kind::Set { bucket, what, by: None }, &set);
@@ -424,6 +494,7 @@ impl Dispatcher {
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
             self.traces.ended(&self.store, &mut batch, ends, now).await?;
             self.store.write(batch, now).await?;
+            ends.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What became of a message.
 
-use cresset_delivery::{Counts, Dropped, End, Stage, Story, Told, What};
+use cresset_delivery::{Counts, End, Stage, Story, Told, What};
 use cresset_message::{MessageId, Rejection};
 use cresset_wire::v1::rfc3339;
 use serde_json::{Map, Value, json};
@@ -42,7 +42,7 @@ fn target(what: &What) -> &'static str {
 
 fn counts(counts: &Counts) -> Value {
     let dropped: Map<String, Value> =
-        counts.dropped.iter().map(|(why, count)| (reason(*why).to_owned(), json!(count))).collect();
+        counts.dropped.iter().map(|(why, count)| (why.name().to_owned(), json!(count))).collect();
     json!({
         "deliveries": counts.deliveries,
         "waiting": counts.waiting,
@@ -72,7 +72,7 @@ fn story(story: &Story) -> Value {
     set("ended", story.ended.map(rfc3339));
     set("collapseKey", story.collapse_key.clone());
     match story.stage {
-        Stage::Ended(End::Dropped(why)) => set("reason", Some(reason(why).to_owned())),
+        Stage::Ended(End::Dropped(why)) => set("reason", Some(why.name().to_owned())),
         Stage::Ended(End::Collapsed { by }) => set("by", by.map(|by: MessageId| by.to_string())),
         _ => {}
     }
@@ -85,23 +85,16 @@ fn state(stage: Stage) -> &'static str {
     match stage {
         Stage::Waiting => "waiting",
         Stage::Sent => "sent",
-        Stage::Ended(End::Acknowledged) => "acknowledged",
-        Stage::Ended(End::Collapsed { .. }) => "collapsed",
-        Stage::Ended(End::Expired) => "expired",
         Stage::Ended(End::Dropped(_)) => "dropped",
+        Stage::Ended(end) => end.name(),
     }
 }
 
-pub(super) const REASONS: [&str; 6] =
-    ["unregistered", "tooManyStored", "tooManyCollapseKeys", "notConnected", "notForApp", "noForm"];
-
-fn reason(why: Dropped) -> &'static str {
-    match why {
-        Dropped::Unregistered => "unregistered",
-        Dropped::TooManyStored => "tooManyStored",
-        Dropped::TooManyCollapseKeys => "tooManyCollapseKeys",
-        Dropped::NotConnected => "notConnected",
-        Dropped::NotForApp => "notForApp",
-        Dropped::NoForm => "noForm",
-    }
+/// Why a delivery was dropped.
+pub(super) fn reasons() -> impl Iterator<Item = &'static str> {
+    let why = |end: &End| match end {
+        End::Dropped(why) => Some(why.name()),
+        _ => None,
+    };
+    End::ALL.iter().filter_map(why)
 }

@@ -4,7 +4,7 @@ use axum::routing::MethodFilter;
 use cresset_delivery::MAX_TOPICS;
 use serde_json::{Map, Value, json};
 
-use super::messages::{REASONS, STATES};
+use super::messages::{STATES, reasons};
 use super::{Answering, Call, DEFAULT_PAGE, MAX_PAGE, TopicsApi};
 
 #[derive(Clone, Copy)]
@@ -219,7 +219,9 @@ fn page_of(name: &str, entry: Value) -> Value {
 
 fn page_with_trace() -> Value {
     let count = || json!({ "type": "integer", "minimum": 0 });
-    let mut dropped = object(&REASONS.map(|reason| (reason, count())));
+    let reasons: Vec<&str> = reasons().collect();
+    let counted: Vec<_> = reasons.iter().map(|reason| (*reason, count())).collect();
+    let mut dropped = object(&counted);
     dropped["required"] = json!([]);
     let mut counts = vec![("deliveries", count())];
     counts.extend(STATES.map(|state| (state, if state == "dropped" { dropped.clone() } else { count() })));
@@ -232,7 +234,7 @@ fn page_with_trace() -> Value {
         ("sent", time()),
         ("ended", time()),
         ("collapseKey", text()),
-        ("reason", json!({ "type": "string", "enum": REASONS })),
+        ("reason", json!({ "type": "string", "enum": reasons })),
         ("by", text()),
     ]);
     delivery["required"] = json!(["persistentId", "state", "expires"]);

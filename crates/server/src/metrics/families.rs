@@ -1,5 +1,6 @@
 //! Every metric there is. Its names and texts are what docs/reference/metrics.md is made of.
 
+use cresset_delivery::End;
 use cresset_device::Snapshot as Devices;
 use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
 
@@ -212,6 +213,20 @@ fn store(seen: &Store) -> Vec<Family> {
 
 fn delivery(seen: &cresset_delivery::Snapshot) -> Vec<Family> {
     vec![
+        Family::counter(
+            "cresset_accepted",
+            "deliveries",
+            "Deliveries that were accepted: one a message and registration; of topics and conditions, when they \
+             are spread.",
+            seen.accepted,
+        ),
+        Family::counters_by(
+            "cresset_ended",
+            "deliveries",
+            "Deliveries that have ended, by how. What expires while nobody asks for it is not counted.",
+            &["end"],
+            End::ALL.map(End::name).into_iter().zip(seen.ended),
+        ),
         Family::gauge(
             "cresset_open",
             "fanouts",
