@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cresset_device_client::App;
 use cresset_identity::NewApp;
 use cresset_message::{Platform, ProjectId};
 use cresset_server::config::{Config, QuotaProfile};
@@ -49,6 +50,16 @@ impl TestServer {
         let project = self.server.identity.project("demo").ok_or("the project is gone")?;
         let number = project.number.to_string();
         World::open(self.server.running.clone(), self.server.folder.path(), &self.account, number).await
+    }
+
+    /// Another web app of the project, as its pages are configured.
+    pub async fn web_app(&self) -> Outcome<App> {
+        let identity = &self.server.identity;
+        let app = NewApp { platform: Platform::Web, package: String::new(), display_name: String::new() };
+        let made = identity.add_app(&"demo".parse()?, app, now()).await?;
+        let project = identity.project("demo").ok_or("the project is gone")?;
+        let api_key = project.api_keys.first().ok_or("the project has no API key")?.clone();
+        Ok(App { project_id: "demo".into(), api_key, app_id: made.id.to_string() })
     }
 
     /// The service-account file of the project.

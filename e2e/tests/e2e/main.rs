@@ -10,6 +10,7 @@ mod metrics;
 mod node;
 mod promise;
 mod quotas;
+mod receiver;
 mod spans;
 mod start;
 mod support;

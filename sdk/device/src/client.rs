@@ -4,14 +4,9 @@ use cresset_wire::checkin::{
     AndroidCheckin, AndroidCheckinRequest, AndroidCheckinResponse, ChromeBuild, DeviceType,
 };
 use rustls::ClientConfig;
-use rustls::RootCertStore;
-use rustls::client::Resumption;
-use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 
 use crate::http::{Body, Http};
-use crate::{ConnectOptions, Connection, Error, Register3};
+use crate::{ConnectOptions, Connection, Error, Register3, Trust};
 
 /// Where the server is.
 #[derive(Clone, Debug)]
@@ -24,35 +19,44 @@ pub struct Endpoints {
     pub server_name: Option<String>,
 }
 
-/// Which certificates are trusted. There are no built-in ones.
+/// Where each service of a server is, when they have hosts of their own as Google's have.
 #[derive(Clone, Debug)]
-pub struct Trust(RootCertStore);
+pub struct Hosts {
+    /// URL of check-in and of register3.
+    pub android: String,
+    /// URL of Firebase Installations.
+    pub installations: String,
+    /// URL of FCM's registrations.
+    pub registrations: String,
+    /// `host:port` of MCS.
+    pub mcs: String,
+    /// The name that the certificate of MCS must have; that in `mcs` if absent.
+    pub server_name: Option<String>,
+}
 
-impl Trust {
-    /// Trusts the certificates in a PEM text, and those that they signed.
-    pub fn pem(text: &str) -> Result<Self, Error> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(text.as_bytes()) {
-            let certificate = certificate.map_err(|error| Error::Roots(error.to_string()))?;
-            roots.add(certificate).map_err(|error| Error::Roots(error.to_string()))?;
+impl Hosts {
+    /// Google's own (`clients/device-clients.md` §1).
+    pub fn google() -> Self {
+        Self {
+            android: "https://android.clients.google.com".into(),
+            installations: "https://firebaseinstallations.googleapis.com".into(),
+            registrations: "https://fcmregistrations.googleapis.com".into(),
+            mcs: "mtalk.google.com:5228".into(),
+            server_name: None,
         }
-        if roots.is_empty() { Err(Error::Roots("no certificate in it".into())) } else { Ok(Self(roots)) }
     }
+}
 
-    /// Trusts what is in `roots`.
-    pub fn roots(roots: RootCertStore) -> Self {
-        Self(roots)
-    }
-
-    fn config(self) -> Result<Arc<ClientConfig>, Error> {
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Roots(error.to_string()))?
-            .with_root_certificates(self.0)
-            .with_no_client_auth();
-        // Thousands of devices in one process would share, and so falsify, one session cache.
-        config.resumption = Resumption::disabled();
-        Ok(Arc::new(config))
+impl From<Endpoints> for Hosts {
+    fn from(endpoints: Endpoints) -> Self {
+        let Endpoints { http_base, mcs, server_name } = endpoints;
+        Self {
+            android: http_base.clone(),
+            installations: http_base.clone(),
+            registrations: http_base,
+            mcs,
+            server_name,
+        }
     }
 }
 
@@ -72,16 +76,28 @@ impl std::fmt::Debug for Credentials {
 /// A way to one server, for any number of devices. Clones share their HTTP connections.
 #[derive(Clone)]
 pub struct Client {
-    pub(crate) http: Arc<Http>,
-    endpoints: Arc<Endpoints>,
+    android: Arc<Http>,
+    pub(crate) installations: Arc<Http>,
+    pub(crate) registrations: Arc<Http>,
+    hosts: Arc<Hosts>,
     tls: Arc<ClientConfig>,
 }
 
 impl Client {
-    pub fn new(endpoints: Endpoints, trust: Trust) -> Result<Self, Error> {
-        let tls = trust.config()?;
-        let http = Arc::new(Http::new(&endpoints.http_base, tls.clone())?);
-        Ok(Self { http, endpoints: Arc::new(endpoints), tls })
+    /// To a server whose services are at one URL ([`Endpoints`]) or at several ([`Hosts`]).
+    pub fn new(hosts: impl Into<Hosts>, trust: Trust) -> Result<Self, Error> {
+        let (hosts, tls) = (hosts.into(), trust.config()?);
+        let http = |base: &str| Ok::<_, Error>(Arc::new(Http::new(base, tls.clone())?));
+        let android = http(&hosts.android)?;
+        // Services at one place share their connections.
+        let beside = |base: &str| if base == hosts.android { Ok(android.clone()) } else { http(base) };
+        let (installations, registrations) = (beside(&hosts.installations)?, beside(&hosts.registrations)?);
+        Ok(Self { android, installations, registrations, hosts: Arc::new(hosts), tls })
+    }
+
+    /// To Google, which the system's certificates vouch for.
+    pub fn google() -> Result<Self, Error> {
+        Self::new(Hosts::google(), Trust::system())
     }
 
     /// Gets an identity, or shows the one it has.
@@ -104,7 +120,7 @@ impl Client {
             ..AndroidCheckinRequest::default()
         };
         let body = Body::new("application/x-protobuf", request.to_bytes());
-        let answer = self.http.post(PATH, &[], body).await?;
+        let answer = self.android.post(PATH, &[], body).await?;
         let unexpected = || Error::Answer { path: PATH.into(), body: format!("{} bytes", answer.len()) };
         let response = AndroidCheckinResponse::parse(&answer).map_err(|_| unexpected())?;
         match (response.android_id, response.security_token) {
@@ -117,13 +133,13 @@ impl Client {
 
     /// Gets a token for one app or subscription of the device.
     pub async fn register3(&self, device: &Credentials, form: &Register3) -> Result<String, Error> {
-        form.send(&self.http, device).await
+        form.send(&self.android, device).await
     }
 
     /// Logs in to MCS.
     pub async fn connect(&self, device: &Credentials, options: ConnectOptions) -> Result<Connection, Error> {
-        let address = &self.endpoints.mcs;
-        let name = self.endpoints.server_name.as_deref().unwrap_or_else(|| crate::http::host_of(address));
+        let address = &self.hosts.mcs;
+        let name = self.hosts.server_name.as_deref().unwrap_or_else(|| crate::http::host_of(address));
         Connection::open(address, name, self.tls.clone(), device, options).await
     }
 }

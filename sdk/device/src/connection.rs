@@ -12,7 +12,7 @@ use futures_util::Stream;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -21,6 +21,8 @@ use crate::{Credentials, Error};
 
 /// As Chromium allows for the answer to a login.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// For an answer to our ping, as Chromium's.
+const PING_TIMEOUT: Duration = Duration::from_secs(60);
 /// Read at a time. Small, because a load generator has ten thousand of them.
 const READ: usize = 2048;
 
@@ -39,7 +41,8 @@ pub struct ConnectOptions {
     pub acks: Acks,
     /// Persistent ids received earlier; the server does not send them again.
     pub received: Vec<String>,
-    /// Ping the server after so much silence.
+    /// Ping the server after so much silence, and give the connection up when it stays silent for a
+    /// minute, or so long again if that is less.
     pub ping_after: Option<Duration>,
     /// Ask the server to ping so often (at least 10 s).
     pub server_pings_after: Option<Duration>,
@@ -80,8 +83,16 @@ pub struct Connection {
     unflushed: bool,
     /// Frames of the server, its LoginResponse included.
     frames_received: i32,
+    /// Our frames, the LoginRequest included.
+    frames_sent: u32,
+    /// How many of those the server has said to have.
+    frames_had: u32,
     acks: Acks,
     ping_after: Option<Duration>,
+    /// When the server was last heard, or asked for a sign of life.
+    quiet_since: Instant,
+    /// It was asked, and has said nothing since.
+    pinged: bool,
 }
 
 impl Connection {
@@ -107,8 +118,12 @@ impl Connection {
             unwritten: VecDeque::new(),
             unflushed: false,
             frames_received: 0,
+            frames_sent: 0,
+            frames_had: 0,
             acks: options.acks,
             ping_after: options.ping_after,
+            quiet_since: Instant::now(),
+            pinged: false,
         };
         timeout(LOGIN_TIMEOUT, connection.log_in(device, options))
             .await
@@ -201,32 +216,58 @@ impl Connection {
             self.unread.start = self.unread.end - input.len();
             if frame.is_some() {
                 self.frames_received = self.frames_received.saturating_add(1);
+                if let Some(Incoming::Frame(frame)) = &frame {
+                    self.frames_had = self.frames_had.max(frame.last_stream_id_received());
+                }
                 return Ok(frame);
             }
+            let deadline = self.silence_ends();
             let silence = async {
-                match self.ping_after {
-                    Some(silence) => sleep(silence).await,
+                match deadline {
+                    Some(deadline) => sleep_until(deadline).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 read = self.stream.read(&mut self.buffer) => match read {
                     Ok(0) => return Ok(None),
-                    Ok(read) => self.unread = 0..read,
+                    Ok(read) => {
+                        self.unread = 0..read;
+                        (self.quiet_since, self.pinged) = (Instant::now(), false);
+                    }
                     // A server that vanishes without an orderly end has ended, too.
                     Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(None),
                     Err(error) => return Err(error.into()),
                 },
                 () = silence => {
-                    let last_stream_id_received = Some(self.frames_received);
-                    self.queue(&Frame::HeartbeatPing(HeartbeatPing {
-                        last_stream_id_received,
-                        ..HeartbeatPing::default()
-                    }));
+                    if self.pinged {
+                        return Err(Error::Silent);
+                    }
+                    (self.quiet_since, self.pinged) = (Instant::now(), true);
+                    self.queue_ping();
                     self.flush().await?;
                 }
             }
         }
+    }
+
+    /// When something is to be done about the server's silence.
+    fn silence_ends(&self) -> Option<Instant> {
+        let patience = self.ping_after?;
+        let patience = if self.pinged { patience.min(PING_TIMEOUT) } else { patience };
+        Some(self.quiet_since + patience)
+    }
+
+    /// How many of our frames the server has said to have.
+    pub(crate) fn frames_had(&self) -> u32 {
+        self.frames_had
+    }
+
+    /// Asks for a sign of life with the next write; the answer says which frames the server has.
+    pub(crate) fn queue_ping(&mut self) {
+        let last_stream_id_received = Some(self.frames_received);
+        let ping = HeartbeatPing { last_stream_id_received, ..HeartbeatPing::default() };
+        self.queue(&Frame::HeartbeatPing(ping));
     }
 
     fn answer_ping(&mut self) {
@@ -235,15 +276,18 @@ impl Connection {
         self.queue(&Frame::HeartbeatAck(ack));
     }
 
-    fn queue_ack(&mut self, ids: &[&str]) {
+    /// Acknowledges with the next write; the number of the frame that does.
+    pub(crate) fn queue_ack(&mut self, ids: &[&str]) -> u32 {
         let id = ids.iter().map(|id| (*id).to_owned()).collect();
         self.queue(&Frame::Iq(Box::new(SelectiveAck { id }.into_iq())));
+        self.frames_sent
     }
 
     fn queue(&mut self, frame: &Frame) {
         let mut bytes = Vec::new();
         mcs::encode(frame, &mut bytes);
         self.unwritten.extend(bytes);
+        self.frames_sent = self.frames_sent.saturating_add(1);
     }
 
     async fn flush(&mut self) -> Result<(), Error> {

@@ -1,9 +1,10 @@
 //! HTTP/1.1 to one server, over kept-alive connections.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
@@ -17,6 +18,12 @@ use crate::Error;
 
 /// Connections kept for the next request.
 const KEPT: usize = 16;
+
+/// Far more than any answer of a registration API; what a stranger may make a device keep.
+const LONGEST_ANSWER: usize = 256 * 1_024;
+
+/// For one request, from the connection to the last byte of the answer.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct Http {
     /// `host:port` to connect to, and the `Host` header.
@@ -64,6 +71,11 @@ impl Http {
         headers: &[(&str, &str)],
         body: Body,
     ) -> Result<Bytes, Error> {
+        let answered = tokio::time::timeout(PATIENCE, self.ask(path, headers, body)).await;
+        answered.unwrap_or_else(|_| Err(Error::Unanswered { path: path.to_owned() }))
+    }
+
+    async fn ask(&self, path: &str, headers: &[(&str, &str)], body: Body) -> Result<Bytes, Error> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -77,7 +89,14 @@ impl Http {
         let mut sender = self.sender().await?;
         let response = sender.send_request(request).await?;
         let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let body = Limited::new(response.into_body(), LONGEST_ANSWER).collect().await;
+        let body = body.map_err(|error| match error.downcast::<hyper::Error>() {
+            Ok(error) => Error::Http(*error),
+            Err(_) => {
+                Error::Answer { path: path.to_owned(), body: format!("more than {LONGEST_ANSWER} bytes") }
+            }
+        })?;
+        let body = body.to_bytes();
         self.keep(sender);
         if status.is_success() {
             return Ok(body);

@@ -2,10 +2,11 @@
 //! (`protocol/device-registration.md` §4 and §5).
 
 use aws_lc_rs::rand::SystemRandom;
-use cresset_wire::webpush::{KeyPair, aesgcm, encode_base64, random};
+use cresset_wire::webpush::{KeyPair, aes128gcm, aesgcm, encode_base64, random};
 use serde_json::{Value, json};
 
 use crate::http::Body;
+use crate::register::escape;
 use crate::{Client, Credentials, DEFAULT_VAPID_KEY, Error, Received, Register3};
 
 /// What a Firebase app is configured with.
@@ -33,8 +34,14 @@ pub struct WebRegistration {
     /// The `subtype` of its messages on the device's connection.
     pub subtype: String,
     pub installation: Installation,
-    keys: KeyPair,
-    auth: [u8; 16],
+    keys: SubscriptionKeys,
+}
+
+/// The private half of a Web Push subscription.
+#[derive(Debug)]
+pub(crate) struct SubscriptionKeys {
+    pub(crate) pair: KeyPair,
+    pub(crate) auth: [u8; 16],
 }
 
 impl Client {
@@ -43,7 +50,7 @@ impl Client {
         let path = format!("/v1/projects/{}/installations", app.project_id);
         let body = json!({ "authVersion": "FIS_v2", "appId": app.app_id, "sdkVersion": "w:0.6.24" });
         let headers = [("x-goog-api-key", app.api_key.as_str())];
-        let answer = self.http.post(&path, &headers, Body::json(&body)).await?;
+        let answer = self.installations.post(&path, &headers, Body::json(&body)).await?;
         let answer = parse(&path, &answer)?;
         let text = |pointer: &str| text(&path, &answer, pointer);
         Ok(Installation {
@@ -51,6 +58,22 @@ impl Client {
             auth_token: text("/authToken/token")?,
             refresh_token: text("/refreshToken")?,
         })
+    }
+
+    /// Gets the installation an auth token that is good for another week.
+    pub async fn renew_installation(
+        &self,
+        app: &App,
+        installation: &Installation,
+    ) -> Result<Installation, Error> {
+        let Installation { fid, refresh_token, .. } = installation;
+        let path = format!("/v1/projects/{}/installations/{fid}/authTokens:generate", app.project_id);
+        let body = json!({ "installation": { "sdkVersion": "w:0.6.24", "appId": app.app_id } });
+        let authorization = format!("FIS_v2 {refresh_token}");
+        let headers = [("x-goog-api-key", app.api_key.as_str()), ("authorization", &authorization)];
+        let answer = self.installations.post(&path, &headers, Body::json(&body)).await?;
+        let auth_token = text(&path, &parse(&path, &answer)?, "/token")?;
+        Ok(Installation { auth_token, ..installation.clone() })
     }
 
     /// Registers a web app on the device: installation, subscription, registration. `subtype`
@@ -62,35 +85,57 @@ impl Client {
         subtype: &str,
     ) -> Result<WebRegistration, Error> {
         let installation = self.create_installation(app).await?;
-        let form = Register3::web(subtype, DEFAULT_VAPID_KEY).with("appid", &installation.fid);
-        let subscription = self.register3(device, &form).await?;
-        let randomness = SystemRandom::new();
-        let (keys, auth) = (KeyPair::generate(&randomness)?, random(&randomness)?);
-        let token = self.register_subscription(app, &installation, &subscription, &keys, &auth).await?;
-        Ok(WebRegistration { token, subtype: subtype.to_owned(), installation, keys, auth })
+        let keys = SubscriptionKeys::generate()?;
+        let token = self.subscribe(device, app, DEFAULT_VAPID_KEY, subtype, &installation, &keys).await?;
+        Ok(WebRegistration { token, subtype: subtype.to_owned(), installation, keys })
     }
 
-    async fn register_subscription(
+    /// Subscribes the installation to push, and registers the subscription; the app's token.
+    pub(crate) async fn subscribe(
         &self,
+        device: &Credentials,
         app: &App,
+        vapid_key: &str,
+        subtype: &str,
         installation: &Installation,
-        subscription: &str,
-        keys: &KeyPair,
-        auth: &[u8; 16],
+        keys: &SubscriptionKeys,
     ) -> Result<String, Error> {
+        let form = Register3::web(subtype, vapid_key).with("appid", &installation.fid);
+        let subscription = self.register3(device, &form).await?;
         let path = format!("/v1/projects/{}/registrations", app.project_id);
-        let body = json!({ "web": {
+        let mut web = json!({
             "endpoint": format!("https://fcm.googleapis.com/fcm/send/{subscription}"),
-            "p256dh": encode_base64(keys.public()),
-            "auth": encode_base64(auth),
-        } });
+            "p256dh": encode_base64(keys.pair.public()),
+            "auth": encode_base64(keys.auth),
+        });
+        if vapid_key != DEFAULT_VAPID_KEY {
+            web["applicationPubKey"] = vapid_key.into();
+        }
         let authorization = format!("FIS {}", installation.auth_token);
         let headers = [
             ("x-goog-api-key", app.api_key.as_str()),
             ("x-goog-firebase-installations-auth", authorization.as_str()),
         ];
-        let answer = self.http.post(&path, &headers, Body::json(&body)).await?;
+        let answer = self.registrations.post(&path, &headers, Body::json(&json!({ "web": web }))).await?;
         text(&path, &parse(&path, &answer)?, "/token")
+    }
+
+    /// An app that registered through its installation joins a topic, or leaves it.
+    pub(crate) async fn change_topic_by_fid(
+        &self,
+        app: &App,
+        installation: &Installation,
+        topic: &str,
+        join: bool,
+    ) -> Result<(), Error> {
+        let verb = if join { "subscribe" } else { "unsubscribe" };
+        let (project, fid, topic) = (&app.project_id, &installation.fid, escape(topic));
+        let path = format!("/v1/projects/{project}/registrations/{fid}/topicSubscriptions/{topic}:{verb}");
+        let headers = [
+            ("x-goog-api-key", app.api_key.as_str()),
+            ("x-goog-firebase-installations-auth", &installation.auth_token),
+        ];
+        self.registrations.post(&path, &headers, Body::json(&json!({}))).await.map(drop)
     }
 }
 
@@ -102,11 +147,24 @@ impl WebRegistration {
 
     /// The JSON of a message for this app.
     pub fn open(&self, message: &Received) -> Result<Value, Error> {
+        parse("a message", &self.keys.open(message)?)
+    }
+}
+
+impl SubscriptionKeys {
+    pub(crate) fn generate() -> Result<Self, Error> {
+        let randomness = SystemRandom::new();
+        Ok(Self { pair: KeyPair::generate(&randomness)?, auth: random(&randomness)? })
+    }
+
+    /// What was sealed for these keys, in either coding (`protocol/payload-layout.md` §4).
+    pub(crate) fn open(&self, message: &Received) -> Result<Vec<u8>, Error> {
         let header = |name| message.get(name).unwrap_or_default();
         let body = message.stanza.raw_data.as_deref().unwrap_or_default();
-        let plaintext =
-            aesgcm::open(&self.keys, &self.auth, header("crypto-key"), header("encryption"), body)?;
-        parse("a message", &plaintext)
+        Ok(match header("content-encoding") {
+            "aes128gcm" => aes128gcm::open(&self.pair, &self.auth, body)?,
+            _ => aesgcm::open(&self.pair, &self.auth, header("crypto-key"), header("encryption"), body)?,
+        })
     }
 }
 
