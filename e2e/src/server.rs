@@ -59,7 +59,7 @@ impl TestServer {
         let made = identity.add_app(&"demo".parse()?, app, now()).await?;
         let project = identity.project("demo").ok_or("the project is gone")?;
         let api_key = project.api_keys.first().ok_or("the project has no API key")?.clone();
-        Ok(App { project_id: "demo".into(), api_key, app_id: made.id.to_string() })
+        Ok(App { project_id: "demo".into(), api_key, app_id: made.to_string() })
     }
 
     /// The service-account file of the project.

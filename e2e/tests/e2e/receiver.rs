@@ -263,8 +263,16 @@ impl Surroundings for Hurried {
     }
 }
 
-/// Says `words` to whoever comes, after their login or at once, and hangs up.
-async fn hostile(words: &'static [u8], tls: bool) -> (String, String) {
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Plain,
+    Tls,
+    /// TLS, and nothing more after the words.
+    Silent,
+}
+
+/// Says `words` to whoever comes, after their login or at once, and hangs up or falls silent.
+async fn hostile(words: &'static [u8], manner: Manner) -> (String, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -277,43 +285,49 @@ async fn hostile(words: &'static [u8], tls: bool) -> (String, String) {
         .unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(config));
     tokio::spawn(async move {
+        let mut silent = Vec::new();
         while let Ok((mut socket, _)) = listener.accept().await {
-            if !tls {
+            if manner == Manner::Plain {
                 let _ = socket.write_all(words).await;
                 continue;
             }
             let Ok(mut stream) = acceptor.accept(socket).await else { continue };
             let _ = stream.read(&mut [0; 4_096]).await;
             let _ = stream.write_all(words).await;
-            let _ = stream.shutdown().await;
+            match manner {
+                // For as long as the test lasts.
+                Manner::Silent => silent.push(stream),
+                _ => drop(stream.shutdown().await),
+            }
         }
     });
     (address, made.cert.pem())
 }
 
-/// A good login, then garbage.
+const LOGIN: &[u8] = &[41, 3, 4, 0x0a, 0, 0x30, 1];
 const LOGIN_AND_GARBAGE: &[u8] = &[41, 3, 4, 0x0a, 0, 0x30, 1, 8, 3, 0xff, 0xff, 0xff];
 
 #[tokio::test]
 async fn it_leaves_a_hostile_server_ever_longer_alone() {
     let server = TestServer::start().await.unwrap();
     let world = server.world().await.unwrap();
-    let cases: [(&[u8], bool); 6] = [
-        (b"", false),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\n", false),
-        (b"", true),
-        (&[41, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], true),
-        (&[1, 2, 3], true),
-        (LOGIN_AND_GARBAGE, true),
+    let cases: [(&[u8], Manner); 7] = [
+        (b"", Manner::Plain),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Manner::Plain),
+        (b"", Manner::Tls),
+        (&[41, 3, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff], Manner::Tls),
+        (&[1, 2, 3], Manner::Tls),
+        (LOGIN_AND_GARBAGE, Manner::Tls),
+        (LOGIN, Manner::Silent),
     ];
-    for (words, tls) in cases {
-        let (mcs, pem) = hostile(words, tls).await;
+    for (words, manner) in cases {
+        let (mcs, pem) = hostile(words, manner).await;
         let http_base = format!("http://{}", world.running.http);
         let endpoints = Endpoints { http_base, mcs, server_name: Some("localhost".into()) };
         let client = Client::new(endpoints, Trust::pem(&pem).unwrap()).unwrap();
         let surroundings = Arc::new(Hurried::default());
         let builder = Receiver::android(client, app(&world)).surroundings(surroundings.clone());
-        let mut receiver = builder.open().unwrap();
+        let mut receiver = builder.heartbeat(Duration::from_millis(20)).open().unwrap();
         let mut failures = 0;
         while failures < 12 {
             match next(&mut receiver).await {

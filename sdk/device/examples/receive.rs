@@ -1,4 +1,5 @@
 //! A device that prints what it gets: `receive HTTP_BASE MCS CA_PEM SENDER [PROJECT API_KEY WEB_APP_ID]`.
+//! `cresset listen` does the same with less to type.
 //!
 //! With `cresset up` running in the same folder:
 //!
@@ -7,7 +8,7 @@
 //!     http://127.0.0.1:8080 127.0.0.1:5228 cresset-data/ca.pem <sender id> [demo <API key> <web app id>]
 //! ```
 
-use cresset_device_client::{Acks, App, Client, ConnectOptions, Endpoints, Register3, Trust};
+use cresset_device_client::{AndroidApp, App, Client, Endpoints, Event, Receiver, Trust, WebApp};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,26 +22,18 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server_name: Some("mtalk.google.com".into()),
     };
     let client = Client::new(endpoints, Trust::pem(&std::fs::read_to_string(ca)?)?)?;
-    let device = client.check_in(None).await?;
-    let token = client.register3(&device, &Register3::android("com.example.demo", sender)).await?;
-    println!("android token: {token}");
-
-    let mut web_app = None;
-    if let [project_id, api_key, app_id] = web {
-        let (project_id, api_key, app_id) = (project_id.clone(), api_key.clone(), app_id.clone());
-        let app = App { project_id, api_key, app_id };
-        let registration = client.register_web(&device, &app, "wp:receive.example#1").await?;
-        println!("web token: {}", registration.token);
-        web_app = Some(registration);
-    }
-
-    let options = ConnectOptions { acks: Acks::Automatic, ..ConnectOptions::default() };
-    let mut connection = client.connect(&device, options).await?;
-    while let Some(message) = connection.next().await? {
-        match web_app.as_ref().filter(|app| app.is_for(&message)) {
-            Some(app) => println!("{} {}", message.persistent_id(), app.open(&message)?),
-            None => println!("{} {:?}", message.persistent_id(), message.data().collect::<Vec<_>>()),
+    let receiver = match web {
+        [project_id, api_key, app_id] => {
+            let (project_id, api_key, app_id) = (project_id.clone(), api_key.clone(), app_id.clone());
+            Receiver::web(client, WebApp::new(App { project_id, api_key, app_id }))
         }
-    }
-    Ok(())
+        _ => Receiver::android(client, AndroidApp::new("com.example.demo", sender)),
+    };
+    let ctrl_c = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    let print = async |event| match event {
+        Event::Token(token) => println!("token: {token}"),
+        Event::Message(message) => println!("{} {:?} {:?}", message.id, message.notification, message.data),
+        other => println!("{other:?}"),
+    };
+    Ok(receiver.open()?.run(ctrl_c, print).await?)
 }

@@ -69,7 +69,7 @@ pub struct Receiver {
     retry_at: Option<Duration>,
     /// To be handed out before anything else.
     events: VecDeque<Event>,
-    /// The message that was handed out last, whose handling ends when the next is asked for.
+    /// The message that was handed out last: its handling ends when the next event is asked for.
     in_hand: Option<String>,
 }
 
@@ -161,7 +161,11 @@ impl Receiver {
             match &mut self.link {
                 None => self.come_back().await?,
                 Some(link) => match link.connection.next().await {
-                    Ok(Some(received)) => self.take(received),
+                    Ok(Some(received)) => {
+                        if let Some(event) = self.take(&received) {
+                            return Ok(event);
+                        }
+                    }
                     Ok(None) => self.lost(Error::Ended)?,
                     Err(error) => self.lost(error)?,
                 },
@@ -263,20 +267,20 @@ impl Receiver {
         }
     }
 
-    /// What a message is to the app.
-    fn take(&mut self, received: Received) {
+    /// What a message is to the app, in whose hand it then is; `None` when it has had it.
+    fn take(&mut self, received: &Received) -> Option<Event> {
         if let Some(link) = &self.link {
             self.state.handled.server_has(link.connection.frames_had());
         }
         let id = received.persistent_id().to_owned();
         if self.state.handled.contains(&id) {
-            return self.acknowledge(&id);
+            self.acknowledge(&id);
+            return None;
         }
-        let event = self.read(&received);
         if !id.is_empty() {
             self.in_hand = Some(id);
         }
-        self.events.extend(event);
+        self.read(received)
     }
 
     /// `None` for what is for nobody here: an app of this device that is no more.
