@@ -28,6 +28,8 @@ pub enum Command {
     Project(Project),
     /// Send a message: to the running Cresset, to another one, or to Google
     Send(Send),
+    /// Be a device: print a token to send to, and each message as it arrives
+    Listen(Listen),
     /// Where is my push: what became of a message, device by device
     Trace(Trace),
     /// Run a command in which Google's messaging hosts lead to the running Cresset
@@ -321,6 +323,70 @@ pub struct SendElsewhere {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each message is a line of standard output; that the connection was made or lost is told on standard \
+error. It ends with code 0 at Ctrl-C and after --count messages, with 1 when waiting cannot help, and \
+with 2 when it was called wrongly.")]
+pub struct Listen {
+    /// Join a topic; may be said several times
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
+    pub topic: Vec<String>,
+    /// As a web app, whose messages come sealed [default: as an Android app]
+    #[arg(long)]
+    pub web: bool,
+    /// End after so many messages
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Keep identity and token in this file, to be the same device the next time
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
+    /// Whose app it is [default: demo]
+    #[arg(long, value_parser = project_name)]
+    pub project: Option<String>,
+    /// The Android app's package [default: the first of the project]
+    #[arg(long, value_name = "NAME", conflicts_with = "web")]
+    pub package: Option<String>,
+    /// The web app's id, or that of an Android app elsewhere [default: the first of the project]
+    #[arg(long, value_name = "ID")]
+    pub app_id: Option<String>,
+    /// The public key that a web app subscribes with [default: that of all apps without their own]
+    #[arg(long, value_name = "KEY", requires = "web", allow_hyphen_values = true)]
+    pub vapid_key: Option<String>,
+    /// The data folder, whose Cresset runs
+    #[arg(long, value_name = "DIR", default_value = "cresset-data", env = "CRESSET_DATA")]
+    pub folder: PathBuf,
+    #[command(flatten)]
+    pub elsewhere: ListenElsewhere,
+}
+
+/// What it listens to, if not to the Cresset of the data folder.
+#[derive(Debug, Args)]
+#[group(multiple = true)]
+pub struct ListenElsewhere {
+    /// To Google
+    #[arg(long, group = "listen_elsewhere")]
+    pub google: bool,
+    /// To the Cresset at this URL, such as https://push.example.com
+    #[arg(long, value_name = "URL", group = "listen_elsewhere", requires = "mcs")]
+    pub url: Option<String>,
+    /// Where that one's devices stay connected, such as push.example.com:5228
+    #[arg(long, value_name = "HOST:PORT", requires = "url")]
+    pub mcs: Option<String>,
+    /// The project's API key
+    #[arg(long, value_name = "KEY", requires = "listen_elsewhere")]
+    pub api_key: Option<String>,
+    /// The project's number, for an Android app
+    #[arg(long, value_name = "NUMBER", requires = "listen_elsewhere")]
+    pub sender_id: Option<String>,
+    /// Certificates (PEM) that are trusted besides the system's
+    #[arg(long, value_name = "FILE", requires = "listen_elsewhere")]
+    pub ca: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct Exec {
     #[command(flatten)]
     pub data: DataArgs,
@@ -455,6 +521,32 @@ mod tests {
             "cresset send --token T --credentials key.json",
             "cresset send --token T --url https://push.example.com",
             "cresset send --token T --project ../x",
+        ] {
+            assert_eq!(parses(bad).err(), Some(2), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_device_is_of_this_cresset_or_described_whole() {
+        let parses = |line: &str| Cli::try_parse_from(line.split(' ')).map_err(|e| e.exit_code());
+        for good in [
+            "cresset listen",
+            "cresset listen --topic news --topic -x --count 3 --json --state device.json",
+            "cresset listen --web --vapid-key -BD",
+            "cresset listen --google --web --project p-1234 --api-key A --app-id 1:2:web:3",
+            "cresset listen --url https://push.example.com --mcs push.example.com:5228 --ca ca.pem",
+        ] {
+            assert!(parses(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "cresset listen --count 0",
+            "cresset listen --count many",
+            "cresset listen --web --package com.example.app",
+            "cresset listen --vapid-key BD",
+            "cresset listen --url https://push.example.com",
+            "cresset listen --mcs push.example.com:5228",
+            "cresset listen --api-key A",
+            "cresset listen --google --url https://push.example.com --mcs push.example.com:5228",
         ] {
             assert_eq!(parses(bad).err(), Some(2), "{bad}");
         }

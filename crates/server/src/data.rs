@@ -32,6 +32,11 @@ pub struct Running {
     pub exec_refused: Option<String>,
 }
 
+/// Listening on all addresses, the server is reached on loopback.
+pub(crate) fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
+    if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address }
+}
+
 impl DataFolder {
     /// Makes the folder, for its owner alone, if it is not there.
     pub fn make(path: &Path) -> Result<Self, Failure> {

@@ -1,12 +1,10 @@
-//! `cresset up --hello`: the whole way of one message, by the front doors. A device checks in,
-//! registers and connects; a sender gets an access token and sends through HTTP v1; the message
-//! arrives. The device stays connected and prints what is sent to it.
+//! `cresset up --hello`: the whole way of one message, by the front doors. A device registers and
+//! connects; a sender gets an access token and sends through HTTP v1; the message arrives. The device
+//! stays connected and prints what is sent to it.
 
 use std::time::{Duration, Instant};
 
-use cresset_device_client::{
-    Client, ConnectOptions, Connection, Credentials, Endpoints, Received, Register3, Trust,
-};
+use cresset_device_client::{AndroidApp, Error, Event, FileStore, Message, Receiver};
 use cresset_message::{Platform, ProjectId};
 use http::{Method, Request, StatusCode, header};
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use serde_json::{Value, json};
 use crate::failure::Failure;
 use crate::project::over_http;
 use crate::server::Server;
-use crate::{clock, data, service_account};
+use crate::{clock, listen, service_account};
 
 /// For the message to arrive: it takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,22 +20,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Shows the journey; gives the device's token, and leaves the device connected.
 pub(crate) async fn run(server: &Server, id: &ProjectId) -> Result<String, Failure> {
     println!("\nA first message:\n");
-    let client = device_client(server)?;
-    let device = check_in(server, &client).await?;
-    step("a device checks in", &format!("android_id {}", device.android_id));
-
     let project = server.identity.project(id.as_str()).ok_or_else(|| failed("the project", &"it is gone"))?;
     let app = project.apps.iter().find(|app| app.platform == Platform::Android);
-    let package = app.map_or("com.example.demo", |app| &app.package);
-    let form = Register3::android(package, &project.number.to_string());
-    let token = client.register3(&device, &form).await.map_err(|e| failed("the registration", &e))?;
-    step(
-        &format!("it registers {package}"),
-        &format!("token {}…", token.chars().take(40).collect::<String>()),
-    );
+    let package = app.map_or(listen::PACKAGE, |app| &app.package);
+    let mut device = device(server, AndroidApp::new(package, project.number.to_string()))?;
+    let token = device.token().await.map_err(|e| failed("the registration", &e))?.to_owned();
+    let shown = token.chars().take(40).collect::<String>();
+    step("a device registers", &format!("{package}, token {shown}…"));
 
-    let mut connection =
-        client.connect(&device, ConnectOptions::default()).await.map_err(|e| failed("the connection", &e))?;
+    patiently("connected", connect(&mut device)).await?;
     step("it connects, and stays", &format!("MCS on {}", server.running.mcs));
 
     let access = access_token(server, id).await?;
@@ -49,10 +40,14 @@ pub(crate) async fn run(server: &Server, id: &ProjectId) -> Result<String, Failu
     step("it is answered: durable", &name);
 
     let sent = name.rsplit('/').next().unwrap_or_default();
-    let received = receive(&mut connection, sent).await?;
+    let received = patiently("arrived", receive(&mut device, sent)).await?;
     let took = started.elapsed().as_secs_f64() * 1_000.0;
     step("the device receives", &format!("{}   ({took:.1} ms after the send began)", content(&received)));
-    tokio::spawn(keep_receiving(client, device, connection));
+    tokio::spawn(device.run(std::future::pending(), async |event| {
+        if let Event::Message(message) = event {
+            announce(&message);
+        }
+    }));
     Ok(token)
 }
 
@@ -64,40 +59,12 @@ fn failed(what: &str, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(format!("the first message: {what} failed: {why}"))
 }
 
-fn device_client(server: &Server) -> Result<Client, Failure> {
-    let ca = std::fs::read_to_string(server.folder.ca()).map_err(|e| failed("reading the CA", &e))?;
-    let endpoints = Endpoints {
-        http_base: format!("http://{}", reachable(server.running.http)),
-        mcs: reachable(server.running.mcs).to_string(),
-        server_name: Some("mtalk.google.com".into()),
-    };
-    let trust = Trust::pem(&ca).map_err(|e| failed("reading the CA", &e))?;
-    Client::new(endpoints, trust).map_err(|e| failed("the device", &e))
-}
-
-/// Listening on all addresses, the server is reached on loopback.
-fn reachable(address: std::net::SocketAddr) -> std::net::SocketAddr {
-    if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address }
-}
-
-/// As the device of the last time, so that its token stays the same; else as a new one.
-async fn check_in(server: &Server, client: &Client) -> Result<Credentials, Failure> {
-    let path = server.folder.path().join("hello-device.json");
-    if let Some(known) = read_credentials(&path)
-        && let Ok(device) = client.check_in(Some(&known)).await
-    {
-        return Ok(device);
-    }
-    let device = client.check_in(None).await.map_err(|e| failed("the check-in", &e))?;
-    let text = json!({ "android_id": device.android_id, "security_token": device.security_token });
-    data::write_secret(&path, text.to_string().as_bytes())?;
-    Ok(device)
-}
-
-fn read_credentials(path: &std::path::Path) -> Option<Credentials> {
-    let value: Value = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-    let number = |name: &str| value[name].as_u64();
-    Some(Credentials { android_id: number("android_id")?, security_token: number("security_token")? })
+/// As the device of the last time, so that its token stays the same.
+fn device(server: &Server, app: AndroidApp) -> Result<Receiver, Failure> {
+    let client = listen::client_of(&server.folder, &server.running)?;
+    let store = FileStore::open(server.folder.path().join("hello.json"));
+    let store = store.map_err(|e| failed("the device's state", &e))?;
+    Receiver::android(client, app).store(store).open().map_err(|e| failed("the device's state", &e))
 }
 
 async fn access_token(server: &Server, id: &ProjectId) -> Result<String, Failure> {
@@ -138,51 +105,35 @@ async fn ask(server: &Server, request: Request<String>) -> Result<Value, Failure
     if status == StatusCode::OK { Ok(value) } else { Err(failed("a request", &format!("{status}: {value}"))) }
 }
 
-/// The message with this id; what waited from the last time comes before it.
-async fn receive(connection: &mut Connection, id: &str) -> Result<Received, Failure> {
-    let arrival = async {
-        while let Some(message) = connection.next().await? {
-            connection.acknowledge(&message).await?;
-            if message.persistent_id() == id {
-                return Ok(Some(message));
-            }
-            announce(&message);
-        }
-        Ok::<_, cresset_device_client::Error>(None)
-    };
-    match tokio::time::timeout(PATIENCE, arrival).await {
-        Ok(Ok(Some(message))) => Ok(message),
-        Ok(Ok(None)) => Err(failed("the device", &"the connection was closed")),
-        Ok(Err(e)) => Err(failed("the device", &e)),
-        Err(_) => Err(failed("the device", &format!("nothing arrived in {} s", PATIENCE.as_secs()))),
+async fn patiently<T>(what: &str, event: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+    let failed = |why: &dyn std::fmt::Display| failed("the device", why);
+    match tokio::time::timeout(PATIENCE, event).await {
+        Ok(happened) => happened.map_err(|e| failed(&e)),
+        Err(_) => Err(failed(&format!("nothing has {what} in {} s", PATIENCE.as_secs()))),
     }
 }
 
-fn content(message: &Received) -> String {
-    // Keys of Google's own are for its SDKs.
-    let own = message.data().filter(|(key, _)| !key.starts_with("google."));
-    let pairs: Vec<String> = own.map(|(key, value)| format!("{key}={value}")).collect();
+async fn connect(device: &mut Receiver) -> Result<(), Error> {
+    while !matches!(device.next().await?, Event::Connected) {}
+    Ok(())
+}
+
+/// The message with this id; what waited from the last time comes before it.
+async fn receive(device: &mut Receiver, id: &str) -> Result<Message, Error> {
+    loop {
+        match device.next().await? {
+            Event::Message(message) if message.id == id => return Ok(message),
+            Event::Message(message) => announce(&message),
+            _ => {}
+        }
+    }
+}
+
+fn content(message: &Message) -> String {
+    let pairs: Vec<String> = message.data.iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join("  ")
 }
 
-fn announce(message: &Received) {
-    println!("  ← {}   {}", message.persistent_id(), content(message));
-}
-
-/// Prints what arrives, for as long as the server is there.
-async fn keep_receiving(client: Client, device: Credentials, first: Connection) {
-    const PAUSE: Duration = Duration::from_secs(5);
-    let mut connection = Some(first);
-    loop {
-        if let Some(connected) = &mut connection {
-            while let Ok(Some(message)) = connected.next().await {
-                announce(&message);
-                if connected.acknowledge(&message).await.is_err() {
-                    break;
-                }
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-        connection = client.connect(&device, ConnectOptions::default()).await.ok();
-    }
+fn announce(message: &Message) {
+    println!("  ← {}", listen::line_of(message));
 }

@@ -14,6 +14,7 @@ mod files;
 mod health;
 mod hello;
 mod http;
+pub mod listen;
 mod metrics;
 mod names;
 mod output;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use cresset_server::cli::{Cli, Command};
 use cresset_server::failure::Failure;
-use cresset_server::{doctor, exec, project, send, trace, up};
+use cresset_server::{doctor, exec, listen, project, send, trace, up};
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
@@ -27,6 +27,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(serve) => asynchronously(up::serve(serve.config()?)),
         Command::Project(project) => asynchronously(project::run(&project)),
         Command::Send(send) => asynchronously(send::run(&send)),
+        Command::Listen(args) => asynchronously(listen::run(&args)),
         Command::Trace(trace) => asynchronously(trace::run(&trace)),
         // These two enter namespaces, which only a process with one thread may.
         Command::Exec(exec) => Err(exec::run(&exec)),

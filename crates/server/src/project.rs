@@ -32,6 +32,14 @@ pub async fn run(args: &Project) -> Result<(), Failure> {
     done
 }
 
+/// A project as the API tells of it.
+pub(crate) async fn show(folder: &DataFolder, project: &str) -> Result<Value, Failure> {
+    let api = Api::open(folder).await?;
+    let shown = api.call(Method::GET, project, None).await;
+    api.close().await;
+    shown
+}
+
 /// Nothing is made in a folder that has other things in it.
 fn check_is_ours(folder: &DataFolder) -> Result<(), Failure> {
     let is_empty = std::fs::read_dir(folder.path()).is_ok_and(|mut entries| entries.next().is_none());
@@ -112,7 +120,11 @@ async fn save_service_account(api: &Api, folder: &DataFolder, project: &str) -> 
     Ok(file)
 }
 
-fn app_config(project: &Value, platform: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value, Failure> {
+pub(crate) fn app_config(
+    project: &Value,
+    platform: &str,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<Value, Failure> {
     let apps = project["apps"].as_array().map(Vec::as_slice).unwrap_or_default();
     let found = apps.iter().find(|app| app["platform"] == platform && wanted(app));
     found.map(|app| app["config"].clone()).ok_or_else(|| {

@@ -1,7 +1,6 @@
 //! `cresset send`: one message from the command line, by the Admin SDK.
 
 use std::io::Read as _;
-use std::net::SocketAddr;
 use std::path::Path;
 
 use cresset_admin_client::{
@@ -10,7 +9,7 @@ use cresset_admin_client::{
 use serde_json::{Value, json};
 
 use crate::cli::{Send, SendContent, SendElsewhere, SendTarget};
-use crate::data::DataFolder;
+use crate::data::{DataFolder, reachable};
 use crate::exec::no_credentials;
 use crate::failure::Failure;
 use crate::output::print;
@@ -160,11 +159,6 @@ fn client_of(place: &SendElsewhere, project: Option<&str>) -> Result<Client, Fai
         builder = builder.root_certificates(pem);
     }
     builder.build().map_err(|e| failure(&e))
-}
-
-/// Listening on all addresses, the server is reached on loopback.
-fn reachable(address: SocketAddr) -> SocketAddr {
-    if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address }
 }
 
 fn failure(error: &Error) -> Failure {

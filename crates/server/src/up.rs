@@ -110,6 +110,7 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
          \x20 {this} doctor{data}                     checks that programs can be led here\n\
          \x20 {this} exec{data} -- node app.mjs       your app with an unmodified Admin SDK, against this server\n\
          \x20 {this} send{folder} --token TOKEN --title Hi    a message, without any SDK\n\
+         \x20 {this} listen{folder}                     a device: prints its token, and what is sent to it\n\
          \x20 {this} project{data} web-config {id}    what initializeApp() of the JS SDK takes\n",
     ));
     if let Some(token) = token {
