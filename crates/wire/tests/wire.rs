@@ -1,6 +1,7 @@
 //! One binary for all tests of `wire` that go through its front door.
 
 mod batch;
+mod fuzzed;
 mod http2;
 mod payload;
 mod v1;

@@ -3,6 +3,7 @@
 mod batch;
 mod discovery;
 mod engine;
+mod fuzzed;
 mod groups;
 mod membership;
 mod oauth;
