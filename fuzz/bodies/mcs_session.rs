@@ -93,7 +93,7 @@ impl Play {
             return;
         }
         self.delivered.push(id);
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             return self.happens(Event::Deliver(id, Box::default()));
         }
         let mut written = Vec::new();
