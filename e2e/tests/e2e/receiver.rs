@@ -218,6 +218,26 @@ async fn a_device_that_is_not_known_starts_over_and_tells_its_token() {
 }
 
 #[tokio::test]
+async fn an_installation_that_is_forgotten_is_made_anew() {
+    let server = TestServer::start().await.unwrap();
+    let world = server.world().await.unwrap();
+    let (web, store) = (WebApp::new(server.web_app().await.unwrap()), MemoryStore::default());
+    let open = || Receiver::web(world.devices.clone(), web.clone()).store(store.clone()).open().unwrap();
+    let token = open().token().await.unwrap().to_owned();
+    let mut state: Value = serde_json::from_slice(&store.load().unwrap().unwrap()).unwrap();
+    state["registration"]["installation"]["fid"] = json!("cdefghijklmnopqrstuvwx");
+    store.save(state.to_string().as_bytes()).unwrap();
+
+    let mut receiver = open();
+    let refused = receiver.subscribe("news").await.unwrap_err();
+    assert!(matches!(refused, cresset_device_client::Error::Refused { .. }), "{refused}");
+    receiver.subscribe("news").await.unwrap();
+    assert!(matches!(next(&mut receiver).await, Event::Token(new) if new != token));
+    world.accept(&json!({ "topic": "news", "data": { "word": "in it" } })).await.unwrap();
+    assert_eq!(word(&mut receiver).await, "in it");
+}
+
+#[tokio::test]
 async fn it_ends_when_told_and_has_acknowledged() {
     let server = TestServer::start().await.unwrap();
     let world = server.world().await.unwrap();

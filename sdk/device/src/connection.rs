@@ -229,6 +229,8 @@ impl Connection {
                 }
             };
             tokio::select! {
+                // An app that was busy for long must not find the server silent that has spoken since.
+                biased;
                 read = self.stream.read(&mut self.buffer) => match read {
                     Ok(0) => return Ok(None),
                     Ok(read) => {

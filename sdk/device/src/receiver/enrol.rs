@@ -171,6 +171,12 @@ impl Receiver {
         let device = self.enrol().await?;
         if let Err(error) = self.tell_topic(&device, name.as_str(), join).await {
             self.doubted |= error.doubts_device();
+            if let (Error::Refused { status: 401 | 404, .. }, Some(known)) =
+                (&error, &mut self.state.registration)
+            {
+                // The installation may be forgotten: it is registered anew at the next try.
+                known.shown = 0;
+            }
             return Err(error);
         }
         match join {
