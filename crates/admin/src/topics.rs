@@ -163,6 +163,25 @@ fn with_next(mut page: Value, next: Option<&str>) -> Value {
     page
 }
 
+/// What is not known is left out.
+async fn app_instance(api: TopicsApi, call: Call) -> Result<Value, Rejection> {
+    let id = call.registration(&api).await?;
+    let found = api.dispatcher.app_instance(id, call.now).await?.ok_or(Rejection::Unregistered)?;
+    let mut value = json!({
+        "platform": render::name(found.platform),
+        "created": rfc3339(found.created),
+        "connected": found.connected,
+        "waiting": found.waiting,
+    });
+    if let Some(application) = found.application {
+        value["application"] = application.into();
+    }
+    if let Some(seen) = found.seen {
+        value["lastSeen"] = rfc3339(seen).into();
+    }
+    Ok(value)
+}
+
 async fn topics_of(api: TopicsApi, call: Call) -> Result<Value, Rejection> {
     let id = call.registration(&api).await?;
     let topics = api.dispatcher.topics_of(id, call.now).await?;

@@ -4,6 +4,7 @@ mod accept;
 mod terms;
 
 mod groups;
+mod here;
 mod target;
 mod topics;
 
@@ -40,6 +41,7 @@ pub use carrier::{Carrier, Content, Delivery, Handoff};
 pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};
 pub use groups::{GroupChange, GroupError};
+pub use here::AppInstance;
 pub use preview::Preview;
 pub use quota::{Bucket, Quotas};
 pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};

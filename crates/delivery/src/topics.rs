@@ -287,10 +287,7 @@ impl Dispatcher {
         let recipient = self.recipient(registration, now).await.map_err(refusal)?;
         Ok(recipient.map(|recipient| Described {
             platform: recipient.platform,
-            application: match (recipient.platform, recipient.app_id) {
-                (Platform::Web, app) => app.map(|app| app.to_string()),
-                _ => Some(recipient.category),
-            },
+            application: recipient.application(),
         }))
     }
 

@@ -51,3 +51,13 @@ pub struct Recipient {
     pub category: String,
     pub layout: Layout,
 }
+
+impl Recipient {
+    /// Package or bundle name, or a web app's id.
+    pub fn application(&self) -> Option<String> {
+        match self.platform {
+            Platform::Web => self.app_id.as_ref().map(ToString::to_string),
+            Platform::Android | Platform::Ios => Some(self.category.clone()),
+        }
+    }
+}

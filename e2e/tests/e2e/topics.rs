@@ -200,6 +200,25 @@ async fn what_is_wrong_is_told_as_http_v1_tells_it() {
 }
 
 #[tokio::test]
+async fn an_app_instance_is_there_or_not_and_has_something_waiting_or_not() {
+    let server = TestServer::start().await.unwrap();
+    let caller = Caller::of(&server).await;
+    let device = caller.world.device().await.unwrap();
+    caller.world.accept(&saying(&device, "one")).await.unwrap();
+    let path = format!("registrations/{}", device.token);
+    let instance = caller.get(&path).await;
+    assert_eq!((&instance["connected"], &instance["waiting"]), (&json!(false), &json!(1)));
+    assert_eq!(
+        (&instance["platform"], &instance["application"]),
+        (&json!("android"), &json!("com.example.demo"))
+    );
+    assert!(instance["lastSeen"].is_string(), "{instance}");
+    let mut connection = caller.world.connect(&device).await.unwrap();
+    next(&mut connection).await;
+    assert_eq!(caller.get(&path).await["connected"], true);
+}
+
+#[tokio::test]
 async fn the_openapi_document_has_what_is_served_and_all_its_parameters() {
     let server = TestServer::start().await.unwrap();
     let caller = Caller::of(&server).await;
@@ -218,7 +237,7 @@ async fn the_openapi_document_has_what_is_served_and_all_its_parameters() {
             served += 1;
         }
     }
-    assert_eq!(served, 8);
+    assert_eq!(served, 9);
 }
 
 #[tokio::test]

@@ -95,6 +95,15 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         },
         Endpoint {
             method: Method::Get,
+            path: "/cresset/v1/projects/{project}/registrations/{registration}",
+            summary: "An app instance: whether its device is connected, and how much waits for it.",
+            parameters: vec![project(), registration()],
+            body: None,
+            answer: app_instance(),
+            serve: Serve::Project(|api, call| Box::pin(super::app_instance(api, call))),
+        },
+        Endpoint {
+            method: Method::Get,
             path: REGISTRATION_TOPICS,
             summary: "The topics of a registration, and since when.",
             parameters: vec![project(), registration()],
@@ -215,6 +224,18 @@ fn page_of(name: &str, entry: Value) -> Value {
     let mut page = object(&[(name, list(entry))]);
     page["properties"]["nextPageToken"] = text();
     page
+}
+
+fn app_instance() -> Value {
+    let mut instance = object(&[
+        ("platform", platform()),
+        ("created", time()),
+        ("connected", json!({ "type": "boolean" })),
+        ("waiting", json!({ "type": "integer", "minimum": 0, "maximum": 1_000 })),
+    ]);
+    instance["properties"]["application"] = text();
+    instance["properties"]["lastSeen"] = time();
+    instance
 }
 
 fn page_with_trace() -> Value {
