@@ -15,7 +15,7 @@ struct Room {
 }
 
 /// Tests of an upper room need rows to look at and a device to send to.
-const ROOMS: [Room; 14] = [
+const ROOMS: [Room; 15] = [
     Room { name: "cresset-message", uses: &[], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-wire",
@@ -98,6 +98,7 @@ const ROOMS: [Room; 14] = [
     },
     Room { name: "cresset-e2e", uses: ANY, tests_use: ANY, formats: ANY },
     Room { name: "cresset-bench", uses: ANY, tests_use: ANY, formats: ANY },
+    Room { name: "cresset-simulation", uses: ANY, tests_use: ANY, formats: ANY },
     Room { name: "xtask", uses: &[], tests_use: &[], formats: &["serde_json"] },
 ];
 

@@ -1,0 +1,227 @@
+//! The server's side of one connection: the device listener's session, and around it what the
+//! listener does between its sockets and the house (`cresset_device`, `connection.rs` and
+//! `connection/link.rs`), without TLS and without a socket. The rules of that part stand here a second
+//! time, in the same words; whoever changes them there changes them here.
+
+mod link;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
+use cresset_device::session::Reason;
+use cresset_device::{Inbox, Logins};
+use cresset_identity::Identity;
+use cresset_message::{DeviceId, MessageId};
+use cresset_wire::mcs::Frame;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::dice::Dice;
+use crate::journal::Journal;
+use crate::sabotage::Sabotage;
+pub(crate) use link::Written;
+use link::{Link, Step};
+
+/// Deliveries read from an inbox at a time (`cresset_device`, `connection.rs`).
+const INBOX_BATCH: usize = 64;
+
+/// What all lines of one server have in common.
+pub(crate) struct House {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) journal: Arc<Journal>,
+    /// Frames that a socket takes before the line is left alone.
+    pub(crate) most_outgoing: usize,
+    pub(crate) sabotage: Option<Sabotage>,
+    pub(crate) dice: Mutex<Dice>,
+    /// Sabotage: what should have been dropped.
+    pub(crate) fleeting: Mutex<Vec<Delivery>>,
+    /// Which devices are connected, and by which line.
+    pub(crate) registry: Mutex<BTreeMap<DeviceId, Arc<Line>>>,
+}
+
+impl House {
+    fn registry(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Arc<Line>>> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn happens(&self, sabotage: Sabotage, percent: u64) -> bool {
+        self.sabotage == Some(sabotage)
+            && self.dice.lock().unwrap_or_else(PoisonError::into_inner).percent(percent)
+    }
+}
+
+impl House {
+    /// Sabotage: what came for a device that was not there, and should be gone.
+    fn kept(&self, device: DeviceId) -> Vec<Delivery> {
+        let mut all = self.fleeting.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extract_if(.., |delivery| delivery.recipient.device == device).collect()
+    }
+
+    fn keep(&self, delivery: &Delivery) {
+        if self.sabotage == Some(Sabotage::KeepFleeting) && delivery.ttl.is_zero() {
+            self.fleeting.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.clone());
+        }
+    }
+}
+
+/// The carrier for whoever is connected.
+pub(crate) struct Switchboard(pub(crate) Arc<House>);
+
+impl Carrier for Switchboard {
+    fn push(&self, delivery: &Delivery) -> Handoff {
+        let line = self.0.registry().get(&delivery.recipient.device).cloned();
+        let handoff = line.map_or(Handoff::Offline, |line| line.push(delivery));
+        if handoff == Handoff::Offline {
+            self.0.keep(delivery);
+        }
+        handoff
+    }
+}
+
+pub(crate) struct Line {
+    house: Arc<House>,
+    link: Mutex<Link>,
+    woken: Notify,
+    device: OnceLock<DeviceId>,
+}
+
+impl Line {
+    pub(crate) fn new(house: Arc<House>) -> Arc<Self> {
+        let link = Mutex::new(Link::new(house.clock.wall()));
+        Arc::new(Self { house, link, woken: Notify::new(), device: OnceLock::new() })
+    }
+
+    /// A frame of the device has come.
+    pub(crate) fn receive(&self, frame: Frame) {
+        self.link().receive(frame, self.house.clock.wall());
+        self.woken.notify_one();
+    }
+
+    /// What the socket takes now.
+    pub(crate) fn take_outgoing(&self) -> Vec<Written> {
+        let taken = self.link().take_outgoing();
+        if !taken.is_empty() {
+            self.woken.notify_one();
+        }
+        taken
+    }
+
+    pub(crate) fn has_outgoing(&self) -> bool {
+        self.link().has_outgoing()
+    }
+
+    /// The socket has ended, or we end it.
+    pub(crate) fn close(&self, reason: Reason) {
+        self.link().close(reason, self.house.clock.wall());
+        self.woken.notify_one();
+    }
+
+    pub(crate) fn time_passed(&self) {
+        self.link().time_passed(self.house.clock.wall());
+        self.woken.notify_one();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.link().is_closed()
+    }
+
+    /// Serves the connection until it ends.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut known = None;
+        loop {
+            let step = self.link().next_step(self.house.most_outgoing);
+            match step {
+                Step::Authenticate { device, security_token } => {
+                    known = self.authenticate(device, security_token).await;
+                }
+                Step::Acknowledge(ids) => self.acknowledge(ids).await,
+                Step::ReadInbox { room } => self.read_inbox(room).await,
+                Step::Wait => self.woken.notified().await,
+                Step::Close => break,
+            }
+        }
+        if let Some((device, line)) = known {
+            Inbox::left(&*self.house.dispatcher, device, &line);
+            let mut registry = self.house.registry();
+            if registry.get(&device).is_some_and(|line| Arc::ptr_eq(line, &self)) {
+                registry.remove(&device);
+            }
+        }
+    }
+
+    async fn authenticate(
+        self: &Arc<Self>,
+        device: DeviceId,
+        security_token: u64,
+    ) -> Option<(DeviceId, Arc<dyn Carrier>)> {
+        let house = &self.house;
+        let now = house.clock.wall();
+        match Logins::authenticate(&*house.identity, device, security_token, now).await {
+            Ok(true) => {}
+            Ok(false) => {
+                self.link().authenticated(false, house.clock.wall());
+                return None;
+            }
+            Err(_) => {
+                self.link().close(Reason::Unavailable, now);
+                return None;
+            }
+        }
+        let line: Arc<dyn Carrier> = Arc::new(Door(self.clone()));
+        if Inbox::arrived(&*house.dispatcher, device, line.clone(), now).await.is_err() {
+            self.link().close(Reason::Unavailable, now);
+        } else {
+            self.link().authenticated(true, house.clock.wall());
+            if self.device.set(device).is_ok() {
+                let replaced = house.registry().insert(device, self.clone());
+                if let Some(replaced) = replaced {
+                    replaced.close(Reason::Replaced);
+                }
+            }
+        }
+        Some((device, line))
+    }
+
+    async fn acknowledge(&self, ids: Vec<MessageId>) {
+        let Some(device) = self.device.get() else { return };
+        match self.house.dispatcher.acknowledge(*device, &ids, self.house.clock.wall()).await {
+            Ok(()) => self.house.journal.taken(*device, &ids, self.house.clock.run()),
+            Err(_) => self.link().keep_acknowledgements(ids),
+        }
+    }
+
+    async fn read_inbox(&self, room: usize) {
+        let Some(device) = self.device.get() else { return };
+        let limit = room.min(INBOX_BATCH);
+        let skip = |id| self.link().has(id);
+        match self.house.dispatcher.pending(*device, limit, &skip, self.house.clock.wall()).await {
+            Ok(deliveries) => {
+                let last = deliveries.len() < limit;
+                self.link().deliver_from_inbox(&deliveries, last, &self.house);
+            }
+            Err(_) => self.link().close(Reason::Unavailable, self.house.clock.wall()),
+        }
+    }
+
+    fn push(&self, delivery: &Delivery) -> Handoff {
+        let handoff = self.link().push(delivery, &self.house);
+        self.woken.notify_one();
+        handoff
+    }
+
+    fn link(&self) -> MutexGuard<'_, Link> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A line as fan-outs know it.
+struct Door(Arc<Line>);
+
+impl Carrier for Door {
+    fn push(&self, delivery: &Delivery) -> Handoff {
+        self.0.push(delivery)
+    }
+}
