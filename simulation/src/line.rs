@@ -5,7 +5,7 @@
 
 mod link;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
@@ -84,6 +84,8 @@ impl Carrier for Switchboard {
 pub(crate) struct Line {
     house: Arc<House>,
     link: Mutex<Link>,
+    /// Frames that have come and are not read: the line reads when it has nothing else to do.
+    incoming: Mutex<VecDeque<Frame>>,
     woken: Notify,
     device: OnceLock<DeviceId>,
 }
@@ -91,12 +93,18 @@ pub(crate) struct Line {
 impl Line {
     pub(crate) fn new(house: Arc<House>) -> Arc<Self> {
         let link = Mutex::new(Link::new(house.clock.wall()));
-        Arc::new(Self { house, link, woken: Notify::new(), device: OnceLock::new() })
+        Arc::new(Self {
+            house,
+            link,
+            incoming: Mutex::default(),
+            woken: Notify::new(),
+            device: OnceLock::new(),
+        })
     }
 
     /// A frame of the device has come.
     pub(crate) fn receive(&self, frame: Frame) {
-        self.link().receive(frame, self.house.clock.wall());
+        self.incoming().push_back(frame);
         self.woken.notify_one();
     }
 
@@ -139,7 +147,7 @@ impl Line {
                 }
                 Step::Acknowledge(ids) => self.acknowledge(ids).await,
                 Step::ReadInbox { room } => self.read_inbox(room).await,
-                Step::Wait => self.woken.notified().await,
+                Step::Wait => self.wait().await,
                 Step::Close => break,
             }
         }
@@ -150,6 +158,18 @@ impl Line {
                 registry.remove(&device);
             }
         }
+    }
+
+    async fn wait(&self) {
+        let frame = self.incoming().pop_front();
+        match frame {
+            Some(frame) => self.link().receive(frame, self.house.clock.wall()),
+            None => self.woken.notified().await,
+        }
+    }
+
+    fn incoming(&self) -> MutexGuard<'_, VecDeque<Frame>> {
+        self.incoming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn authenticate(
@@ -188,7 +208,10 @@ impl Line {
     async fn acknowledge(&self, ids: Vec<MessageId>) {
         let Some(device) = self.device.get() else { return };
         match self.house.dispatcher.acknowledge(*device, &ids, self.house.clock.wall()).await {
-            Ok(()) => self.house.journal.taken(*device, &ids, self.house.clock.run()),
+            Ok(()) => {
+                self.link().acknowledgements_are_stored();
+                self.house.journal.taken(*device, &ids, self.house.clock.run());
+            }
             Err(_) => self.link().keep_acknowledgements(ids),
         }
     }

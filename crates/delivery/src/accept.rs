@@ -10,7 +10,7 @@ use cresset_message::{
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
-use cresset_store::{Batch, StoreError};
+use cresset_store::{Batch, Store, StoreError};
 use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
@@ -98,6 +98,7 @@ impl Dispatcher {
 /// What pushing needs once a delivery is durable.
 #[derive(Clone)]
 struct AfterAccepting {
+    store: Store,
     fanouts: Arc<FanOuts>,
     carrier: Option<Arc<dyn Carrier>>,
     traces: Arc<Traces>,
@@ -109,6 +110,7 @@ struct AfterAccepting {
 impl Dispatcher {
     fn after_accepting(&self) -> AfterAccepting {
         AfterAccepting {
+            store: self.store.clone(),
             fanouts: self.fanouts.clone(),
             carrier: self.carrier.get().cloned(),
             traces: self.traces.clone(),
@@ -130,7 +132,9 @@ impl AfterAccepting {
             if let Err(e) = after.fanouts.let_older_pass(project, bucket, delivery.id, now).await {
                 tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
             }
-            after.push(&delivery, now);
+            if still_waits(&after.store, &delivery, now).await {
+                after.push(&delivery, now);
+            }
         });
     }
 
@@ -146,6 +150,13 @@ impl AfterAccepting {
             self.traces.sent(delivery.id, delivery.expires, now);
         }
     }
+}
+
+/// Whether a delivery has not been fetched and acknowledged since it was accepted. If nobody can say, its
+/// device finds it in its inbox.
+async fn still_waits(store: &Store, delivery: &Delivery, now: Timestamp) -> bool {
+    let key = inbox::key(delivery.recipient.device, delivery.id);
+    delivery.ttl.is_zero() || matches!(store.get(&key, now).await, Ok(Some(_)))
 }
 
 /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.

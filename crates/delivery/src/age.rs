@@ -92,9 +92,27 @@ impl Dispatcher {
             oldest = Some(fanout.id);
             let batch = self.rows_for(bucket, &fanout, &slots, now).await?;
             self.store.write(batch, now).await?;
-            bucket.aged(fanout.id, &slots);
+            let struck = bucket.aged(fanout.id, &slots);
+            self.take_back(bucket, &fanout, &struck, now).await?;
         }
         Ok(oldest.is_some())
+    }
+
+    /// Who acknowledged while its row was on its way may have deleted it before it was there.
+    async fn take_back(
+        &self,
+        bucket: &Bucket,
+        fanout: &FanOut,
+        struck: &[u16],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        if struck.is_empty() {
+            return Ok(());
+        }
+        let rows = self.rows_for(bucket, fanout, struck, now).await?;
+        let mut batch = Batch::default();
+        rows.ops.iter().for_each(|op| batch.delete(op.key().clone()));
+        self.store.write(batch, now).await.map(drop)
     }
 
     /// Inbox rows that say what a set says of some of its slots.
@@ -109,7 +127,8 @@ impl Dispatcher {
         for slot in slots {
             let Some(recipient) = self.recipient(bucket.registration(*slot), now).await? else { continue };
             let delivery = fanout.delivery_to(&Arc::new(recipient));
-            if !fanout.is_for(&delivery.recipient) || delivery.expires <= now {
+            // A clock that was set back must not keep what was to come now or never.
+            if !fanout.is_for(&delivery.recipient) || delivery.ttl.is_zero() || delivery.expires <= now {
                 continue;
             }
             let record = InboxRecord { body: fanout.id.to_bytes().to_vec(), ..delivery.inbox_record() };

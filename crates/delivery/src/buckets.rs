@@ -297,8 +297,11 @@ impl Bucket {
         }
         let there = live.wanted.remove(slot);
         live.changed |= there;
-        if there && !live.ageing {
-            live.ends.end(slot, end);
+        match (there, live.ageing) {
+            (true, false) => live.ends.end(slot, end),
+            // A row of its own tells how it ended.
+            (true, true) => live.ends.add(slot, MOVED, None),
+            (false, _) => {}
         }
         match (there, live.ageing) {
             (_, true) => Struck::OffAndMaybeInbox,
@@ -402,17 +405,15 @@ impl Bucket {
         Some((live.fanout.clone(), live.wanted.iter().take(limit).collect()))
     }
 
-    /// Their rows are durable.
-    pub(crate) fn aged(&self, id: MessageId, slots: &[u16]) {
-        if let Some(live) = self.state().live_of(id) {
-            for slot in slots {
-                // Who is no longer in it had the message while its row was being written.
-                if live.wanted.remove(*slot) {
-                    live.ends.add(*slot, MOVED, None);
-                }
-            }
-            live.changed = true;
-        }
+    /// Their rows are durable. Gives those that were struck off meanwhile.
+    pub(crate) fn aged(&self, id: MessageId, slots: &[u16]) -> Vec<u16> {
+        let mut state = self.state();
+        let Some(live) = state.live_of(id) else { return Vec::new() };
+        live.changed = true;
+        let (moved, struck) = slots.iter().partition(|slot| live.wanted.remove(**slot));
+        let moved: Vec<u16> = moved;
+        moved.iter().for_each(|slot| live.ends.add(*slot, MOVED, None));
+        struck
     }
 
     pub(crate) fn live_count(&self) -> usize {
@@ -444,7 +445,8 @@ type Place = (ProjectNumber, u32);
 /// The buckets that somebody has asked for.
 pub(crate) struct Buckets {
     store: Store,
-    known: RwLock<HashMap<Place, Arc<Bucket>>>,
+    /// In order, so that a simulation repeats.
+    known: RwLock<BTreeMap<Place, Arc<Bucket>>>,
     /// Held while one is read from the store.
     loading: tokio::sync::Mutex<()>,
     messages: Mutex<HashMap<MessageId, Weak<FanOut>>>,

@@ -61,6 +61,8 @@ impl Dispatcher {
                 while let Some(delivery) = sets.next_if(|delivery| delivery.id < id) {
                     found.push(delivery);
                 }
+                // It has become a row since the sets were looked at, and is one delivery still.
+                sets.next_if(|delivery| delivery.id == id);
                 if skip(id) {
                     continue;
                 }

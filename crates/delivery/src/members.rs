@@ -6,7 +6,7 @@
 //! the stripes. A writer first makes its rows durable, then, under the stripe, has the set say what
 //! the rows say: a load that began before has ended, and one that comes after reads the new rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use cresset_message::{Platform, ProjectNumber, RegistrationId, SlotSet, Timestamp};
@@ -37,7 +37,7 @@ struct Shared {
 type Place = (ProjectNumber, u32);
 
 /// Which set.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct Key {
     place: Place,
     topic: TopicKey,
@@ -104,7 +104,7 @@ impl Members {
 
     /// Rows of these memberships were written: what is kept of them says what they say now.
     pub(crate) async fn changed(&self, changes: &[(RegistrationId, TopicKey)], now: Timestamp) {
-        let mut slots: HashMap<Key, Vec<u16>> = HashMap::new();
+        let mut slots: BTreeMap<Key, Vec<u16>> = BTreeMap::new();
         for (id, topic) in changes {
             slots.entry(Key::of(*id, *topic)).or_default().push(id.slot);
         }

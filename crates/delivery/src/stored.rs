@@ -126,7 +126,7 @@ impl Dispatcher {
         for carried in carried {
             for Set { id, fanout } in carried.bucket.waiting_for(carried.id().slot, now) {
                 let terms = fanout.terms(&carried.recipient.layout);
-                if terms.expires <= now || !fanout.is_for(&carried.recipient) {
+                if terms.ttl.is_zero() || terms.expires <= now || !fanout.is_for(&carried.recipient) {
                     continue;
                 }
                 let key = terms.collapse_key.as_deref().map(str::to_owned);

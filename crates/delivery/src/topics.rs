@@ -1,6 +1,6 @@
 //! Topics: app instances join and leave them, and who is in them (`protocol/topics-and-batch.md` §2-4).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard};
 
 use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Rejection, Timestamp, Topic};
@@ -553,7 +553,7 @@ impl Editing {
     async fn take_back(&self, edits: &[Edit]) -> Result<Vec<RegistrationId>, StoreError> {
         let joined = || edits.iter().filter(|edit| edit.way == Way::Join);
         let mut ended = HashSet::new();
-        for id in joined().map(|edit| edit.id).collect::<HashSet<_>>() {
+        for id in joined().map(|edit| edit.id).collect::<BTreeSet<_>>() {
             if self.store.get(&registrations::key(id), self.now).await?.is_none() {
                 ended.insert(id);
             }

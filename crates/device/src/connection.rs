@@ -144,9 +144,12 @@ impl Connection {
     async fn acknowledge(&self, ids: Vec<MessageId>, context: &Context) {
         let Some(device) = self.device.get() else { return };
         context.counters.acknowledged.add(ids.len());
-        if let Err(error) = context.inbox.acknowledge(*device, &ids, (context.clock)()).await {
-            tracing::warn!(%device, count = ids.len(), "acknowledgements could not be stored: {error}");
-            self.link().keep_acknowledgements(ids);
+        match context.inbox.acknowledge(*device, &ids, (context.clock)()).await {
+            Ok(()) => self.link().acknowledgements_are_stored(),
+            Err(error) => {
+                tracing::warn!(%device, count = ids.len(), "acknowledgements could not be stored: {error}");
+                self.link().keep_acknowledgements(ids);
+            }
         }
     }
 

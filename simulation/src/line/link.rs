@@ -35,11 +35,10 @@ pub(super) enum Step {
 
 pub(super) struct Link {
     session: Session,
-    /// What came behind a login that is being checked.
-    waiting: Vec<Frame>,
     outgoing: VecDeque<Written>,
     stalled: Option<Timestamp>,
     acknowledged: Vec<MessageId>,
+    acknowledging: Vec<MessageId>,
     unsaved: Vec<MessageId>,
     login: Option<(DeviceId, u64)>,
     catching_up: Option<CatchingUp>,
@@ -57,10 +56,10 @@ impl Link {
     pub(super) fn new(now: Timestamp) -> Self {
         Self {
             session: Session::new(now),
-            waiting: Vec::new(),
             outgoing: VecDeque::new(),
             stalled: None,
             acknowledged: Vec::new(),
+            acknowledging: Vec::new(),
             unsaved: Vec::new(),
             login: None,
             catching_up: None,
@@ -78,6 +77,7 @@ impl Link {
         if self.session.is_logged_in() && !self.acknowledged.is_empty() {
             let mut ids = std::mem::take(&mut self.unsaved);
             ids.append(&mut self.acknowledged);
+            self.acknowledging.clone_from(&ids);
             return Step::Acknowledge(ids);
         }
         if self.catching_up.is_some() && self.outgoing.len() < most_outgoing {
@@ -93,24 +93,19 @@ impl Link {
     }
 
     pub(super) fn has(&self, id: MessageId) -> bool {
-        self.session.is_in_flight(id) || self.acknowledged.contains(&id) || self.unsaved.contains(&id)
+        self.session.is_in_flight(id) || self.is_received(id)
+    }
+
+    fn is_received(&self, id: MessageId) -> bool {
+        [&self.acknowledged, &self.acknowledging, &self.unsaved].iter().any(|ids| ids.contains(&id))
     }
 
     pub(super) fn receive(&mut self, frame: Frame, now: Timestamp) {
-        if self.closing.is_some() {
-            return;
-        }
-        if self.login.is_some() || !self.waiting.is_empty() {
-            return self.waiting.push(frame);
-        }
         self.on_event(Event::Received(Incoming::Frame(frame)), now);
     }
 
     pub(super) fn authenticated(&mut self, known: bool, now: Timestamp) {
         self.on_event(Event::Authenticated(known), now);
-        for frame in std::mem::take(&mut self.waiting) {
-            self.receive(frame, now);
-        }
     }
 
     pub(super) fn time_passed(&mut self, now: Timestamp) {
@@ -158,6 +153,9 @@ impl Link {
 
     fn write(&mut self, delivery: &Delivery, house: &House) -> Handoff {
         let now = house.clock.wall();
+        if self.is_received(delivery.id) {
+            return Handoff::Accepted;
+        }
         let now_or_never = delivery.ttl.is_zero();
         let for_ever = now_or_never || house.sabotage == Some(Sabotage::Late);
         let expires = if for_ever { Timestamp::from_micros(u64::MAX) } else { delivery.expires };
@@ -238,7 +236,12 @@ impl Link {
         self.closing.is_some()
     }
 
+    pub(super) fn acknowledgements_are_stored(&mut self) {
+        self.acknowledging = Vec::new();
+    }
+
     pub(super) fn keep_acknowledgements(&mut self, ids: Vec<MessageId>) {
+        self.acknowledging = Vec::new();
         self.unsaved = ids;
     }
 

@@ -23,7 +23,7 @@ impl World {
             Event::Boot if self.life.is_none() => self.boot(),
             Event::Boot => {}
             Event::Second => self.second(),
-            Event::ToPhone { connection, bytes, left } => self.to_phone(connection, &bytes, left),
+            Event::ToPhone { connection, bytes, left } => self.arrive_at_phone(connection, &bytes, left),
             Event::ToServer { connection, frame } => {
                 let known = &self.connections[connection];
                 if !known.cut && known.life == self.lives && self.house.is_some() {

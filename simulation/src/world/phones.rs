@@ -55,7 +55,7 @@ impl World {
             resource: device.get().to_string(),
             auth_token: known.security_token.to_string(),
             // As microG lists them, or as Chromium does.
-            received_persistent_id: if phone % 2 == 0 { listed } else { vec![listed.join("|")] },
+            received_persistent_id: if phone.is_multiple_of(2) { listed } else { vec![listed.join("|")] },
             ..LoginRequest::default()
         };
         self.connections.push(connection);
@@ -104,7 +104,7 @@ impl World {
         self.plan_at(at, Event::ToServer { connection, frame });
     }
 
-    pub(super) fn to_phone(&mut self, connection: usize, bytes: &[u8], left: Timestamp) {
+    pub(super) fn arrive_at_phone(&mut self, connection: usize, bytes: &[u8], left: Timestamp) {
         let known = &mut self.connections[connection];
         if known.cut || known.over {
             return;

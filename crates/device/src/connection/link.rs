@@ -97,6 +97,8 @@ pub(super) struct Link {
     acknowledged: Vec<MessageId>,
     /// Messages that have no form for the device.
     given_up: Vec<MessageId>,
+    /// Acknowledgements that are being stored.
+    acknowledging: Vec<MessageId>,
     /// Acknowledgements that the store would not take; they go with the next ones.
     unsaved: Vec<MessageId>,
     login: Option<(DeviceId, u64)>,
@@ -124,6 +126,7 @@ impl Link {
             stalled: None,
             acknowledged: Vec::new(),
             given_up: Vec::new(),
+            acknowledging: Vec::new(),
             unsaved: Vec::new(),
             login: None,
             catching_up: None,
@@ -141,6 +144,7 @@ impl Link {
         if self.is_logged_in() && !self.acknowledged.is_empty() {
             let mut ids = std::mem::take(&mut self.unsaved);
             ids.append(&mut self.acknowledged);
+            self.acknowledging.clone_from(&ids);
             return Step::Acknowledge(ids);
         }
         if !self.given_up.is_empty() {
@@ -175,8 +179,14 @@ impl Link {
 
     /// Whether a message needs no delivery on this connection: it is on its way, or received.
     pub(super) fn has(&self, id: MessageId) -> bool {
-        self.session.is_in_flight(id)
-            || [&self.acknowledged, &self.unsaved, &self.given_up].iter().any(|ids| ids.contains(&id))
+        self.session.is_in_flight(id) || self.is_received(id)
+    }
+
+    /// Whether the device has said that it has a message, and the store may not know it yet.
+    fn is_received(&self, id: MessageId) -> bool {
+        [&self.acknowledged, &self.acknowledging, &self.unsaved, &self.given_up]
+            .iter()
+            .any(|ids| ids.contains(&id))
     }
 
     /// Reads once, and acts on it.
@@ -301,6 +311,10 @@ impl Link {
     /// Gives the delivery its form and writes it, if its time is now.
     fn write(&mut self, delivery: &Delivery, socket: &TcpStream, context: &Context) -> Handoff {
         let now = (context.clock)();
+        // A push that took its time must not bring again what the inbox has brought.
+        if self.is_received(delivery.id) {
+            return Handoff::Accepted;
+        }
         let now_or_never = delivery.ttl.is_zero();
         let expires = if now_or_never { Timestamp::from_micros(u64::MAX) } else { delivery.expires };
         match self.session.offer(delivery.id, expires, now) {
@@ -447,8 +461,14 @@ impl Link {
         self.closing.get_or_insert(Reason::PeerClosed);
     }
 
+    /// Acknowledgements are stored.
+    pub(super) fn acknowledgements_are_stored(&mut self) {
+        self.acknowledging = Vec::new();
+    }
+
     /// Acknowledgements could not be stored; one that is forgotten costs a duplicate.
     pub(super) fn keep_acknowledgements(&mut self, mut ids: Vec<MessageId>) {
+        self.acknowledging = Vec::new();
         ids.truncate(MAX_UNSAVED);
         self.unsaved = ids;
     }
