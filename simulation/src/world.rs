@@ -275,7 +275,7 @@ impl World {
         let now = self.clock.run();
         let mut open: BTreeMap<usize, usize> = BTreeMap::new();
         for sent in self.sent.iter_mut().rev().take(200) {
-            if sent.spread.is_some() || sent.id().is_none() || !sent.is_set() {
+            if sent.spread.is_some() || sent.id().is_none() {
                 continue;
             }
             let number = setup::number(sent.project);

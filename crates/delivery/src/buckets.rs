@@ -210,6 +210,11 @@ impl Bucket {
         state.live.insert(at, Live { fanout, wanted, changed: false, ageing: false, ends });
     }
 
+    /// Whether there is a set of that message.
+    pub(crate) fn has(&self, id: MessageId) -> bool {
+        self.state().live_of(id).is_some()
+    }
+
     pub(crate) fn connect(&self, recipient: Arc<Recipient>, line: Arc<dyn Carrier>) {
         self.state().connected.insert(recipient.registration.slot, Connected { recipient, line });
     }
@@ -307,6 +312,21 @@ impl Bucket {
             (_, true) => Struck::OffAndMaybeInbox,
             (true, false) => Struck::Off,
             (false, false) => Struck::NotThere,
+        }
+    }
+
+    /// A delivery of a set has a durable row, from before a crash. Whoever makes rows now takes it out of
+    /// its set himself.
+    pub(crate) fn leave_to_row(&self, slot: u16, id: MessageId) {
+        let registration = self.registration(slot);
+        let mut state = self.state();
+        if let Some(live) = state.live_of(id).filter(|live| !live.ageing)
+            && live.fanout.id_for(registration) == id
+        {
+            if live.wanted.remove(slot) {
+                live.ends.add(slot, MOVED, None);
+                live.changed = true;
+            }
         }
     }
 

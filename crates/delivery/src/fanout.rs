@@ -417,6 +417,11 @@ impl FanOuts {
         set: SlotSet,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        // A crash may have come between the set and what the job's row says: it is there, and some of it
+        // may be acknowledged.
+        if bucket.has(job.id()) {
+            return Ok(());
+        }
         if !job.fleeting {
             let _row = job.row.lock().await;
             let (id, expires) = (job.id(), Some(job.fanout.expires()));

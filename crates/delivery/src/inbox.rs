@@ -1,6 +1,5 @@
 //! Queue: what waits for a device, as it should be delivered now.
 
-use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,10 @@ use crate::{Content, Delivery, Dispatcher};
 
 /// Rows read from the store at a time: of the largest messages some 600 KB.
 pub(crate) const PAGE: usize = 128;
+
+/// How often an inbox is looked at again because something older came meanwhile. Beyond that, which takes
+/// messages that come faster than they are read, it may be overtaken.
+const LOOKS: usize = 3;
 
 /// Rows deleted in one batch, far below what the store takes.
 pub(crate) const DELETED_TOGETHER: usize = 1_000;
@@ -45,8 +48,39 @@ impl Dispatcher {
         skip: &(dyn Fn(MessageId) -> bool + Sync),
         now: Timestamp,
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
+        let mut found = self.look(device, limit, skip, now).await?;
+        for _ in 0..LOOKS {
+            if !self.let_older_pass(&found, now).await {
+                break;
+            }
+            found = self.look(device, limit, skip, now).await?;
+        }
+        Ok(found)
+    }
+
+    /// What is older, and for many, and still on its way into the sets, comes first. Says whether there
+    /// was any that came; if it cannot come now, the others do not wait for it.
+    async fn let_older_pass(&self, found: &[Arc<Delivery>], now: Timestamp) -> bool {
+        let mut passed = false;
+        for delivery in found.iter().rev() {
+            let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
+            if self.fanouts.has_older(project, bucket, delivery.id) {
+                passed |= self.fanouts.let_older_pass(project, bucket, delivery.id, now).await.is_ok();
+            }
+        }
+        passed
+    }
+
+    async fn look(
+        &self,
+        device: DeviceId,
+        limit: usize,
+        skip: &(dyn Fn(MessageId) -> bool + Sync),
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Delivery>>, StoreError> {
         let carried = self.carried(device, now).await?;
-        let mut sets = in_sets(&carried, skip, now).into_iter().peekable();
+        let mut on_their_way = OnTheirWay::default();
+        let mut sets = in_sets(&carried, skip, &mut on_their_way, now).into_iter().peekable();
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
@@ -61,9 +95,12 @@ impl Dispatcher {
                 while let Some(delivery) = sets.next_if(|delivery| delivery.id < id) {
                     found.push(delivery);
                 }
-                // It has become a row since the sets were looked at, and is one delivery still.
-                sets.next_if(|delivery| delivery.id == id);
+                // It was given a row, since the sets were looked at or before a crash: the row counts.
+                if sets.next_if(|delivery| delivery.id == id).is_some() {
+                    leave_to_row(&carried, id);
+                }
                 if skip(id) {
+                    on_their_way.add_row(id, &row);
                     continue;
                 }
                 match self.delivery_of_row(id, &row, &mut recipients, now).await {
@@ -80,7 +117,7 @@ impl Dispatcher {
             if pages.is_over() {
                 found.extend(sets.by_ref());
             }
-            dead.extend(collapse(&mut found));
+            dead.extend(collapse(&mut found, &on_their_way));
             if let Err(e) = self.end(device, &carried, dead.into_iter(), now).await {
                 tracing::debug!(%device, "rows that nobody wants stay for now: {e}");
             }
@@ -139,10 +176,16 @@ impl Dispatcher {
     }
 }
 
+/// A delivery has a row of its own, which its set need not tell of any more.
+fn leave_to_row(carried: &[Carried], id: MessageId) {
+    carried.iter().for_each(|carried| carried.bucket.leave_to_row(carried.id().slot, id));
+}
+
 /// What waits in sets, in order.
 fn in_sets(
     carried: &[Carried],
     skip: &(dyn Fn(MessageId) -> bool + Sync),
+    on_their_way: &mut OnTheirWay,
     now: Timestamp,
 ) -> Vec<Arc<Delivery>> {
     let mut found = Vec::new();
@@ -158,7 +201,9 @@ fn in_sets(
             } else if terms.expires <= now {
                 End::Expired
             } else {
-                if !skip(waiting.id) {
+                if skip(waiting.id) {
+                    on_their_way.add(carried.id(), terms.collapse_key.as_deref(), waiting.id);
+                } else {
                     found.push(Arc::new(waiting.fanout.delivery_to(recipient)));
                 }
                 continue;
@@ -170,21 +215,45 @@ fn in_sets(
     found
 }
 
-/// Keeps, of each registration and collapse key, the newest; gives the others, and what took their
-/// places.
-fn collapse(deliveries: &mut Vec<Arc<Delivery>>) -> Vec<(MessageId, End)> {
+/// Of each registration and collapse key, the newest that the device is being given.
+#[derive(Default)]
+struct OnTheirWay(HashMap<(RegistrationId, Arc<str>), MessageId>);
+
+impl OnTheirWay {
+    fn add(&mut self, registration: RegistrationId, key: Option<&str>, id: MessageId) {
+        if let Some(key) = key {
+            let newest = self.0.entry((registration, key.into())).or_insert(id);
+            *newest = id.max(*newest);
+        }
+    }
+
+    /// A row that cannot be read was not given either.
+    fn add_row(&mut self, id: MessageId, row: &Row) {
+        let Ok(record) = InboxRecord::from_bytes(&row.value) else { return };
+        if let Some(registration) = record.registration {
+            self.add(registration.into(), record.collapse_key.as_deref(), id);
+        }
+    }
+}
+
+/// Keeps, of each registration and collapse key, the newest, unless the device is being given a newer one;
+/// gives the others, and what took their places.
+fn collapse(deliveries: &mut Vec<Arc<Delivery>>, on_their_way: &OnTheirWay) -> Vec<(MessageId, End)> {
     let mut newest = HashMap::new();
     let mut replaced = Vec::new();
     for delivery in deliveries.iter().rev() {
         let Some(key) = &delivery.collapse_key else { continue };
-        match newest.entry((delivery.recipient.registration, key.clone())) {
-            Entry::Vacant(free) => {
-                free.insert(delivery.id);
+        let place = (delivery.recipient.registration, key.clone());
+        let given = on_their_way.0.get(&place).filter(|given| **given > delivery.id);
+        let by = match (newest.get(&place), given) {
+            (Some(newer), given) => given.map_or(*newer, |given| (*given).max(*newer)),
+            (None, Some(given)) => *given,
+            (None, None) => {
+                newest.insert(place, delivery.id);
+                continue;
             }
-            Entry::Occupied(newer) => {
-                replaced.push((delivery.id, End::Collapsed { by: Some(*newer.get()) }));
-            }
-        }
+        };
+        replaced.push((delivery.id, End::Collapsed { by: Some(by) }));
     }
     let gone: HashSet<MessageId> = replaced.iter().map(|(id, _)| *id).collect();
     deliveries.retain(|delivery| !gone.contains(&delivery.id));

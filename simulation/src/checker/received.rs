@@ -26,6 +26,8 @@ impl Checker<'_> {
             return self.broke(Broken::Astray, Some(number), receipt.app, what);
         };
         let possible = self.registrations_of(app).any(|(at, _)| self.is_for(sent, at) != Known::No);
+        // It may be registered and not know it.
+        let possible = possible || sent.is_set() && world.apps[app].trying.is_some();
         if !possible || !world.apps[app].phones.contains(&receipt.phone) {
             let what = format!("message {number} for app {app} on phone {}", receipt.phone);
             return self.broke(Broken::Astray, Some(number), Some(app), what);
@@ -38,7 +40,8 @@ impl Checker<'_> {
             self.broke(Broken::Late, Some(number), Some(app), what);
         }
         let (begun, life) = world.connection(receipt.connection);
-        let until = if sent.is_set() { sent.spread.unwrap_or(Moment::MAX) } else { sent.answered };
+        // It waits for what is older and for many.
+        let until = sent.spread.unwrap_or(Moment::MAX);
         if terms.ttl.is_zero() && (life != sent.life || begun > until) {
             let what = format!("message {number} for app {app} by connection {}", receipt.connection);
             self.broke(Broken::Kept, Some(number), Some(app), what);

@@ -181,9 +181,7 @@ impl World {
                 self.registrations[registration].moved.push(begun);
             }
         }
-        if self.apps[app].registration.is_none() {
-            self.apps[app].trying.get_or_insert(begun);
-        }
+        self.apps[app].trying.get_or_insert(begun);
         self.say(|| format!("app {app} wants to register on phone {phone}"));
         self.apps[app].busy = self.ask(|parts| async move {
             Report::Registered { app, phone, begun, outcome: asker.register(&parts, now).await }

@@ -146,6 +146,7 @@ impl World {
             let registration = &mut self.registrations[known];
             registration.moved.push(now);
             if registration.token == token {
+                self.apps[app].trying = None;
                 return;
             }
             // It had ended, which nobody was told.
