@@ -25,6 +25,8 @@ use world::World;
 pub struct Options {
     /// Keep a log of all that happens.
     pub log: bool,
+    /// What a crash tore apart is not put together before the server starts again, but later.
+    pub torn: bool,
     /// Do this wrong.
     pub sabotage: Option<Sabotage>,
 }

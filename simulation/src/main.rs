@@ -23,6 +23,9 @@ struct Arguments {
     /// Print all that happens.
     #[arg(long)]
     log: bool,
+    /// Rows of a batch that a crash tore apart come later, not before the server starts again.
+    #[arg(long)]
+    torn: bool,
     /// Do something wrong, to see that it is found.
     #[arg(long)]
     sabotage: Option<Sabotage>,
@@ -38,7 +41,7 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { log: arguments.log, sabotage: arguments.sabotage };
+    let options = Options { log: arguments.log, torn: arguments.torn, sabotage: arguments.sabotage };
     let (from, to) = match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => (seed, seed + 1),
         (None, Some(range)) => range,
@@ -81,7 +84,8 @@ fn run_all(from: u64, to: u64, options: &Options, threads: usize) -> (Figures, u
 }
 
 fn wrong(options: &Options) -> String {
-    options.sabotage.map_or_else(String::new, |kind| format!(" --sabotage {kind}"))
+    let torn = if options.torn { " --torn" } else { "" };
+    options.sabotage.map_or_else(|| torn.to_owned(), |kind| format!("{torn} --sabotage {kind}"))
 }
 
 fn tell(figures: &Figures, seconds: f64) {

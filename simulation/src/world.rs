@@ -175,6 +175,7 @@ struct Nature {
 pub(crate) struct World {
     dice: Dice,
     nature: Nature,
+    torn: bool,
     sabotage: Option<Sabotage>,
     pub(crate) clock: Arc<Clock>,
     pub(crate) journal: Arc<Journal>,

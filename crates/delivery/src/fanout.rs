@@ -59,6 +59,8 @@ pub(crate) struct Job {
     selection: Selection,
     /// Now or never: no row tells of it.
     fleeting: bool,
+    /// A former process accepted it: what was to come now or never is over.
+    resumed: bool,
     progress: Mutex<Progress>,
     /// Held while its row is written: the row that is written last is the newest.
     row: tokio::sync::Mutex<()>,
@@ -95,7 +97,7 @@ impl Progress {
 }
 
 impl Job {
-    fn new(fanout: Arc<FanOut>, progress: Progress) -> Result<Self, Rejection> {
+    fn new(fanout: Arc<FanOut>, progress: Progress, resumed: bool) -> Result<Self, Rejection> {
         let condition = match &fanout.message.target {
             Target::Topic(name) => Condition::Topic(name.as_str().into()),
             Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
@@ -108,6 +110,7 @@ impl Job {
             fanout,
             selection,
             fleeting,
+            resumed,
             progress: Mutex::new(progress),
             row: tokio::sync::Mutex::default(),
             cancelled: AtomicBool::new(false),
@@ -276,7 +279,7 @@ impl FanOuts {
             ..Progress::default()
         };
         let job = match self.buckets.message(id, now).await? {
-            Some(fanout) => Job::new(fanout, progress).ok(),
+            Some(fanout) => Job::new(fanout, progress, true).ok(),
             None => None,
         };
         match job {
@@ -305,7 +308,7 @@ impl FanOuts {
         let encoded = message_record::encode(&message);
         let fanout = self.buckets.remember(FanOut::new(id, project, Arc::new(message)));
         fanout.set_whole(true);
-        let job = Arc::new(Job::new(fanout.clone(), Progress::default())?);
+        let job = Arc::new(Job::new(fanout.clone(), Progress::default(), false)?);
         if !job.fleeting {
             let body = BodyRecord { project: project.0, message: encoded };
             let record = JobRecord { project: project.0, ..JobRecord::default() };
@@ -432,7 +435,7 @@ impl FanOuts {
             self.store.write(batch, now).await?;
             bucket.add(job.fanout.clone(), set.clone());
         }
-        let sent = push(&job.fanout, bucket, &set, self.traces.is_on()).await;
+        let sent = push(job, bucket, &set, self.traces.is_on()).await;
         if job.fleeting {
             self.traces.fleeting_for_many(&self.store, &job.fanout, bucket.number, &set, sent, now).await?;
         }
@@ -527,14 +530,17 @@ impl FanOuts {
 
 /// Pushes to those of a set who are connected, and lets others have the thread in between. Says whom
 /// it was sent to, if it is `traced`.
-async fn push(fanout: &FanOut, bucket: &Bucket, set: &SlotSet, traced: bool) -> SlotSet {
+async fn push(job: &Job, bucket: &Bucket, set: &SlotSet, traced: bool) -> SlotSet {
+    let fanout = &job.fanout;
     let mut from = Some(0);
     let mut sent = SlotSet::default();
     while let Some(slot) = from {
         let (wants, next) = bucket.connected_in(set, slot, PUSHED_AT_ONCE);
         let mut slots = Vec::with_capacity(wants.len());
         for want in wants {
+            let is_over = job.resumed && fanout.terms(&want.recipient.layout).ttl.is_zero();
             if fanout.is_for(&want.recipient)
+                && !is_over
                 && want.line.push(&fanout.delivery_to(&want.recipient)) == Handoff::Accepted
             {
                 slots.push(want.recipient.registration.slot);

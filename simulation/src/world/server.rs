@@ -13,6 +13,9 @@ use crate::model::Answer;
 
 impl World {
     pub(super) fn boot(&mut self) {
+        if !self.torn {
+            self.engine.finish();
+        }
         let life = Life::new();
         let (means, dice, reports) = (self.means.clone(), self.dice.apart(), self.reports.clone());
         life.spawn(async move {

@@ -64,6 +64,7 @@ impl World {
         };
         Self {
             steps_left: nature.steps,
+            torn: options.torn,
             sabotage: options.sabotage,
             journal: Arc::new(Journal::new(options.log)),
             dice,
