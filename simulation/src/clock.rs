@@ -49,10 +49,21 @@ impl Clock {
         self.offset.store(offset.max(BEGIN / 2), Relaxed);
     }
 
-    /// The latest moment that the wall has shown since `run`.
-    pub(crate) fn latest_since(&self, run: u64) -> u64 {
-        let before = self.lock().iter().filter(|(at, _)| *at >= run).map(|(_, wall)| *wall).max();
-        before.unwrap_or(0).max(self.wall().as_micros())
+    /// The latest moment that the wall has shown since `from`.
+    pub(crate) fn latest_since(&self, from: u64) -> u64 {
+        self.latest_between(from, self.run())
+    }
+
+    /// The same, until `to`.
+    pub(crate) fn latest_between(&self, from: u64, to: u64) -> u64 {
+        let set = self.lock();
+        let before = set.iter().filter(|(at, _)| (from..=to).contains(at)).map(|(_, wall)| *wall).max();
+        let (at, wall) = set
+            .iter()
+            .find(|(at, _)| *at > to)
+            .copied()
+            .unwrap_or_else(|| (self.run(), self.wall().as_micros()));
+        before.unwrap_or(0).max(wall - (at - to))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u64, u64)>> {

@@ -100,6 +100,7 @@ impl Checker<'_> {
 
 fn is_newer(one: &Sent, other: &Sent) -> bool {
     match (one.id(), other.id()) {
+        _ if one.era != other.era => true,
         (Some(one), Some(other)) => one.micros > other.micros,
         _ => one.answered > other.begun,
     }

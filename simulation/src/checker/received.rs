@@ -135,6 +135,9 @@ impl Checker<'_> {
         let Some(device) = self.world.device(receipt.phone) else { return };
         let (begun, life) = self.world.connection(receipt.connection);
         let is_row = self.is_row(receipt);
+        if self.was_over(receipt) {
+            return;
+        }
         let settled = self
             .taken
             .get(&(device.get(), receipt.id))
@@ -151,6 +154,15 @@ impl Checker<'_> {
             let number = self.message_of(receipt).map(|(number, _)| number);
             self.broke(Broken::Again, number, receipt.app, what);
         }
+    }
+
+    /// Its time had come and gone, before somebody set the clock back: nobody keeps an acknowledgement of
+    /// what is over.
+    fn was_over(&self, receipt: &Receipt) -> bool {
+        let (Some(app), Some((_, sent))) = (receipt.app, self.message_of(receipt)) else { return false };
+        let ttl = sent.terms(self.world.apps[app].kind).ttl;
+        let expires = receipt.id.micros.saturating_add(ttl.as_micros() as u64);
+        self.world.clock.latest_between(sent.begun, receipt.at) >= expires
     }
 
     /// Who was answered before another was asked comes first.

@@ -16,6 +16,10 @@ impl World {
         if !self.torn {
             self.engine.finish();
         }
+        // Ids do not go on from where they were (`cresset_delivery`, `ids.rs`).
+        if self.clock.latest_since(0) > self.clock.wall().as_micros() + DAY - HOUR {
+            self.era += 1;
+        }
         let life = Life::new();
         let (means, dice, reports) = (self.means.clone(), self.dice.apart(), self.reports.clone());
         life.spawn(async move {
@@ -69,9 +73,6 @@ impl World {
         for connection in std::mem::take(&mut self.open) {
             let after = self.dice.span(1_000, 60 * SECOND);
             self.plan(after, Event::PhoneNotices { connection });
-        }
-        if self.clock.latest_since(0) > self.clock.wall().as_micros() + DAY - HOUR {
-            self.era += 1;
         }
         if self.engine.has_late() {
             let after = self.dice.span(1_000, HOUR);
