@@ -4,7 +4,7 @@ use cresset_message::{DeviceId, MessageId, Timestamp};
 use cresset_store::StoreError;
 
 use crate::Dispatcher;
-use crate::buckets::Struck;
+use crate::buckets::{Bucket, Struck};
 use crate::presence::Carried;
 use crate::trace::{Dropped, End};
 
@@ -41,14 +41,19 @@ impl Dispatcher {
         ends: impl Iterator<Item = (MessageId, End)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let is_row = |(id, end): &(MessageId, End)| {
-            let struck = strike(carried, *id, *end);
-            if struck {
-                self.traces.count(*end, 1);
+        let mut in_inbox = Vec::new();
+        for (id, end) in ends {
+            match strike(carried, id, end) {
+                Some((_, Struck::Off)) => {
+                    self.traces.count(end, 1);
+                    continue;
+                }
+                // Its row may be on its way, and must not come after its deletion.
+                Some((bucket, _)) => drop(bucket.rows.lock().await),
+                None => {}
             }
-            !struck
-        };
-        let in_inbox: Vec<(MessageId, End)> = ends.filter(is_row).collect();
+            in_inbox.push((id, end));
+        }
         if in_inbox.is_empty() {
             return Ok(());
         }
@@ -56,7 +61,11 @@ impl Dispatcher {
     }
 }
 
-/// Strikes a delivery off its set, if it is of one. Says whether that was all there is to do.
-fn strike(carried: &[Carried], id: MessageId, end: End) -> bool {
-    carried.iter().any(|carried| carried.bucket.strike(carried.id().slot, id, end) == Struck::Off)
+/// Strikes a delivery off its set, if it is of one; gives the bucket that had it, and what became of it there.
+fn strike(carried: &[Carried], id: MessageId, end: End) -> Option<(&Bucket, Struck)> {
+    let strike = |carried: &'_ Carried| carried.bucket.strike(carried.id().slot, id, end);
+    carried
+        .iter()
+        .map(|carried| (&*carried.bucket, strike(carried)))
+        .find(|(_, struck)| *struck != Struck::NotThere)
 }

@@ -50,7 +50,7 @@ impl Dispatcher {
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
         let mut found = self.look(device, limit, skip, now).await?;
         for _ in 0..LOOKS {
-            if !self.let_older_pass(&found, now).await {
+            if !self.let_older_pass(&found, now).await && !self.missed(device, &found, skip, now).await? {
                 break;
             }
             found = self.look(device, limit, skip, now).await?;
@@ -69,6 +69,22 @@ impl Dispatcher {
             }
         }
         passed
+    }
+
+    /// Whether something older came into the sets since they were looked at.
+    async fn missed(
+        &self,
+        device: DeviceId,
+        found: &[Arc<Delivery>],
+        skip: &(dyn Fn(MessageId) -> bool + Sync),
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let Some(last) = found.last().map(|last| last.id) else { return Ok(false) };
+        let carried = self.carried(device, now).await?;
+        let is_new = |id| !skip(id) && found.binary_search_by_key(&id, |known| known.id).is_err();
+        let mut waiting =
+            carried.iter().flat_map(|carried| carried.bucket.waiting_for(carried.id().slot, now));
+        Ok(waiting.any(|waiting| waiting.id < last && is_new(waiting.id)))
     }
 
     async fn look(

@@ -135,7 +135,9 @@ impl Checker<'_> {
         let Some(device) = self.world.device(receipt.phone) else { return };
         let (begun, life) = self.world.connection(receipt.connection);
         let is_row = self.is_row(receipt);
-        if self.was_over(receipt) {
+        let first = self.receipts.iter().find(|known| known.id == receipt.id).map_or(0, |known| known.at);
+        let moved = receipt.app.is_some_and(|app| self.has_moved(app, first, receipt.at));
+        if moved || self.was_over(receipt) {
             return;
         }
         let settled = self
