@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use cresset_delivery::{Dispatcher, Limits, Quotas, Step, Sweeper};
 use cresset_identity::{Identity, Told, Watch};
@@ -19,6 +20,9 @@ use crate::dice::Dice;
 
 /// Tasks that spread. The server has sixteen; one that waits must not hold up all the others.
 const SPREADERS: usize = 3;
+
+/// What became of deliveries is kept as the server keeps it, for the writes that it is.
+const KEPT: Duration = Duration::from_secs(72 * 3_600);
 
 /// What a life is made of.
 #[derive(Clone)]
@@ -144,7 +148,7 @@ impl Means {
         let (for_identity, for_delivery) = (random(dice.apart()), random(dice));
         let identity = Arc::new(Identity::open(self.store.clone(), key(), for_identity, now).await?);
         let dispatcher = Dispatcher::open(self.store.clone(), key(), for_delivery, now).await?;
-        let dispatcher = dispatcher.with_quotas(self.quotas).with_limits(self.limits);
+        let dispatcher = dispatcher.with_quotas(self.quotas).with_limits(self.limits).with_trace(KEPT);
         let dispatcher = Arc::new(dispatcher.with_member_memory(self.member_memory));
         identity.set_watch(Arc::new(Telling(dispatcher.clone())));
         Ok(Parts { identity, dispatcher })

@@ -124,16 +124,18 @@ impl AfterAccepting {
     /// Pushes once what is older, and for many, has been; the sender need not wait for that.
     fn push_in_turn(&self, delivery: Arc<Delivery>, now: Timestamp) {
         let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-        if !self.fanouts.has_older(project, bucket, delivery.id) {
+        if !self.fanouts.must_wait(project, bucket, delivery.id) {
             return self.push(&delivery, now);
         }
         let after = self.clone();
         tokio::spawn(async move {
-            if let Err(e) = after.fanouts.let_older_pass(project, bucket, delivery.id, now).await {
+            let push = async {
+                if still_waits(&after.store, &delivery, now).await {
+                    after.push(&delivery, now);
+                }
+            };
+            if let Err(e) = after.fanouts.in_turn(project, bucket, delivery.id, now, push).await {
                 tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
-            }
-            if still_waits(&after.store, &delivery, now).await {
-                after.push(&delivery, now);
             }
         });
     }

@@ -463,7 +463,7 @@ impl FanOuts {
         self.store.write(batch, now).await.map(drop)
     }
 
-    /// Before a message to one of a bucket is pushed: what is older comes first.
+    /// What is older, and for many, comes first.
     pub(crate) async fn let_older_pass(
         &self,
         project: ProjectNumber,
@@ -471,9 +471,37 @@ impl FanOuts {
         id: MessageId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let bucket = self.buckets.get(project, number, now).await?;
+        self.in_turn(project, number, id, now, async {}).await
+    }
+
+    /// Before a message to one of a bucket is pushed, by `push`: what is older comes first. If that
+    /// cannot be, it is pushed all the same.
+    pub(crate) async fn in_turn(
+        &self,
+        project: ProjectNumber,
+        number: u32,
+        id: MessageId,
+        now: Timestamp,
+        push: impl Future<Output = ()>,
+    ) -> Result<(), StoreError> {
+        let bucket = match self.buckets.get(project, number, now).await {
+            Ok(bucket) => bucket,
+            Err(e) => {
+                push.await;
+                return Err(e);
+            }
+        };
         let _order = bucket.order.lock().await;
-        self.spread_older(&bucket, id, now, None).await
+        let passed = self.spread_older(&bucket, id, now, None).await;
+        push.await;
+        passed
+    }
+
+    /// Whether a message to one of a bucket has to wait for its turn: something older is on its way to
+    /// all, or others wait for theirs.
+    pub(crate) fn must_wait(&self, project: ProjectNumber, number: u32, id: MessageId) -> bool {
+        let is_busy = |bucket: Arc<Bucket>| bucket.order.try_lock().is_err();
+        self.has_older(project, number, id) || self.buckets.known(project, number).is_some_and(is_busy)
     }
 
     pub(crate) fn has_older(&self, project: ProjectNumber, number: u32, id: MessageId) -> bool {

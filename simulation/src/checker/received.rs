@@ -137,7 +137,7 @@ impl Checker<'_> {
         let is_row = self.is_row(receipt);
         let first = self.receipts.iter().find(|known| known.id == receipt.id).map_or(0, |known| known.at);
         let moved = receipt.app.is_some_and(|app| self.has_moved(app, first, receipt.at));
-        if moved || self.was_over(receipt) {
+        if moved || self.was_over(receipt) || self.was_spread_again(receipt) {
             return;
         }
         let settled = self
@@ -156,6 +156,15 @@ impl Checker<'_> {
             let number = self.message_of(receipt).map(|(number, _)| number);
             self.broke(Broken::Again, number, receipt.app, what);
         }
+    }
+
+    /// A crash came while it was being spread: an acknowledgement may come before the set that it is of is
+    /// made again.
+    fn was_spread_again(&self, receipt: &Receipt) -> bool {
+        self.message_of(receipt).is_some_and(|(_, sent)| {
+            let until = sent.spread.unwrap_or(Moment::MAX);
+            sent.is_set() && self.world.ends.iter().any(|end| (sent.begun..=until).contains(end))
+        })
     }
 
     /// Its time had come and gone, before somebody set the clock back: nobody keeps an acknowledgement of
@@ -184,6 +193,7 @@ impl Checker<'_> {
                 && sent.answered < *begun
                 && *era == sent.era
                 && !self.has_moved(app, sent.begun, receipt.at)
+                && !self.was_over(receipt)
             {
                 let what = format!(
                     "message {number} for app {app} came after message {other} on connection {}",
