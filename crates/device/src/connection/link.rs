@@ -135,17 +135,18 @@ impl Link {
     }
 
     pub(super) fn next_step(&mut self) -> Step {
+        // What a device said before it left counts too.
+        if (self.is_logged_in() || self.closing.is_some()) && !self.acknowledged.is_empty() {
+            let mut ids = std::mem::take(&mut self.unsaved);
+            ids.append(&mut self.acknowledged);
+            self.acknowledging.clone_from(&ids);
+            return Step::Acknowledge(ids);
+        }
         if let Some(reason) = self.closing {
             return Step::Close(reason);
         }
         if let Some((device, security_token)) = self.login.take() {
             return Step::Authenticate { device, security_token };
-        }
-        if self.is_logged_in() && !self.acknowledged.is_empty() {
-            let mut ids = std::mem::take(&mut self.unsaved);
-            ids.append(&mut self.acknowledged);
-            self.acknowledging.clone_from(&ids);
-            return Step::Acknowledge(ids);
         }
         if !self.given_up.is_empty() {
             return Step::GiveUp(std::mem::take(&mut self.given_up));

@@ -110,3 +110,17 @@ async fn an_automatic_client_leaves_nothing_behind() {
     assert_silent(&mut device).await;
     eventually(|| house.stored() == 0).await;
 }
+
+#[tokio::test]
+async fn what_a_device_says_as_it_leaves_is_heard() {
+    let house = House::start().await;
+    // Often the last words and the end come in one read.
+    for n in 0..50 {
+        let mut device = house.connect(1).await;
+        house.send(1, &n.to_string());
+        let message = next(&mut device).await.unwrap();
+        device.acknowledge(&message).await.unwrap();
+        device.close().await.unwrap();
+        eventually(|| house.stored() == 0).await;
+    }
+}
