@@ -1,4 +1,58 @@
 //! Many virtual days of delivery, seeded, with a checker.
+//!
+//! A seed is a world: some projects, phones with apps and browsers, topics, quotas, a disk, a network and a
+//! clock on the wall. In it runs what is real: `cresset_delivery::Dispatcher`, `cresset_identity::Identity`,
+//! the store's memory engine and the device listener's MCS session, in a runtime of one thread that
+//! waits for nothing but the simulation. Around it everything goes wrong: senders of all kinds of messages;
+//! phones that vanish, acknowledge in every way, late, never, or what they never got; apps that move,
+//! unregister and come back; sockets that are dead and do not say so, or full; commits that take their
+//! time, a disk that is full for a while, slow reads; a clock that is set back and forth by up to two days; and
+//! a process that is killed between any two operations of the store and started on what was durable
+//! (`engine.rs`: what was on its way is there or not).
+//!
+//! In the end nothing goes wrong any more, everybody fetches what is theirs, and the checker asks. It knows
+//! what senders were answered, what devices got, and which acknowledgements the server took.
+//!
+//! # Rules
+//!
+//! - **Lost.** What was accepted for a registration is received by its app, unless: its time came (by the
+//!   server's clock, at any moment since); it was now or never; a newer one of its collapse key may have
+//!   taken its place, or as many newer keys as may wait came after it; the app unregistered, or tried to; the
+//!   app was told by `deleted_messages` of as many as are missing; or (groups) quotas let a member go
+//!   without. A member of a set counts if it certainly was one from before the message was sent until its
+//!   project was first seen with nothing left to spread.
+//! - **Twice on a connection**: never.
+//! - **Again after an acknowledgement**, on a connection begun after the server took it: never, unless a crash
+//!   came before the sets were saved (`tidy`, once a second); a crash came while the message was being
+//!   spread; its time had come and the clock was set back; or its registration moved to another device in
+//!   between. An acknowledgement by a device that never had the message is none.
+//! - **Order.** Of one app and priority, on one connection: who was accepted before another was sent comes
+//!   first, unless it was now or never, the registration moved in between, its time had come and the
+//!   clock was set back, or the server was started with the clock set back by a day or more in between, when
+//!   ids begin anew (`cresset_delivery`, `ids.rs`).
+//! - **Ids.** A delivery always has the id that its sender was told (of a set: the same moment), and no other
+//!   delivery on that device has it.
+//! - **Late**: nothing leaves the server after its time. **Now or never**: only in the life of the server that
+//!   accepted it, to who was connected before it was spread.
+//! - **Astray**: nobody gets what may not be for them, or was refused for good. What was answered 503, or not at
+//!   all, may come or not. A notice tells of more than the limit, and, without a crash, of no more than were sent.
+//! - **Refused**: no living registration is unknown, and nothing is `INTERNAL`.
+//!
+//! # What is not real
+//!
+//! - What stands in the listener between socket and session (`connection.rs`, `connection/link.rs`) is written
+//!   a second time in `line.rs`: it is bound to sockets and TLS there.
+//! - Payloads of web apps are not sealed: that draws from the machine's own chance.
+//! - Rows of a batch that a crash tore apart stand together again before the server starts, as the embedded
+//!   engine has it. With `--torn` the rest comes later, which the seam allows to other engines; a set whose
+//!   job says that it was spread is then not found until the next start.
+//! - Spreading has three tasks instead of sixteen, and reading one thread.
+//!
+//! # Why a seed repeats
+//!
+//! Nothing below reads a clock or chance of its own; tasks of the runtime run in the order in which they are
+//! woken; where maps of `delivery` are walked, and the order shows, they are ordered. A test runs seeds twice and
+//! compares their logs.
 
 mod asking;
 mod checker;

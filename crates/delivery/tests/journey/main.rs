@@ -2,6 +2,7 @@
 //! which order.
 
 mod fanout;
+mod found;
 mod groups;
 mod inbox;
 mod merge;
