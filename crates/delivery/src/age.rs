@@ -20,8 +20,8 @@ const AGED_TOGETHER: usize = 500;
 impl Dispatcher {
     /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
     pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.traces.write_later(&self.store, now).await?;
-        self.settle_piles(now).await?;
+        let later = self.traces.write_later(&self.store, now).await;
+        let piles = self.settle_piles(now).await;
         for bucket in self.fanouts.buckets.all() {
             self.save(&bucket, now).await?;
             while bucket.live_count() > self.limits.live_fanouts {
@@ -31,7 +31,8 @@ impl Dispatcher {
                 self.save(&bucket, now).await?;
             }
         }
-        self.keep_within_bounds(now).await
+        self.keep_within_bounds(now).await?;
+        later.and(piles)
     }
 
     /// Writes what the rows of a bucket's sets do not say yet.

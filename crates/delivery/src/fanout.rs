@@ -437,7 +437,12 @@ impl FanOuts {
         }
         let sent = push(job, bucket, &set, self.traces.is_on()).await;
         if job.fleeting {
-            self.traces.fleeting_for_many(&self.store, &job.fanout, bucket.number, &set, sent, now).await?;
+            let told =
+                self.traces.fleeting_for_many(&self.store, &job.fanout, bucket.number, &set, sent, now);
+            // It is not pushed again for that.
+            if let Err(e) = told.await {
+                tracing::debug!(message.id = %job.id(), "who was there is not kept: {e}");
+            }
         }
         Ok(())
     }

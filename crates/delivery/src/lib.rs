@@ -82,6 +82,7 @@ pub struct Dispatcher {
     topic_names: topics::Names,
     traces: Arc<trace::Traces>,
     piles: Arc<stored::Piles>,
+    settling: stored::Settling,
 }
 
 impl Dispatcher {
@@ -112,6 +113,7 @@ impl Dispatcher {
             topic_names: topics::Names::default(),
             traces,
             piles: Arc::default(),
+            settling: stored::Settling::new(),
         })
     }
 

@@ -16,6 +16,22 @@ use crate::presence::Carried;
 use crate::trace::{Dropped, End};
 use crate::{Dispatcher, Quotas};
 
+/// Locks of devices whose ids are random.
+const STRIPES: usize = 64;
+
+/// Held while it is decided what of a device's messages is dropped.
+pub(crate) struct Settling([tokio::sync::Mutex<()>; STRIPES]);
+
+impl Settling {
+    pub(crate) fn new() -> Self {
+        Self(std::array::from_fn(|_| tokio::sync::Mutex::default()))
+    }
+
+    async fn lock(&self, device: DeviceId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0[device.get() as usize % STRIPES].lock().await
+    }
+}
+
 /// App instances whose messages are counted at a time. Beyond it those counted so far begin anew.
 const MAX_COUNTED: usize = 65_536;
 
@@ -87,6 +103,8 @@ impl Dispatcher {
         if quotas.stored.is_none() && quotas.collapse_keys.is_none() {
             return Ok(());
         }
+        // Two at a time would both count what they both drop.
+        let _settling = self.settling.lock(device).await;
         let carried = self.carried(device, now).await?;
         for (registration, waiting) in self.waiting(device, &carried, now).await? {
             self.piles.forget(registration);
