@@ -1,6 +1,7 @@
 //! `cresset up` as a child process, on ports that the kernel chooses.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -23,6 +24,14 @@ const POLL: Duration = Duration::from_millis(10);
 /// The last line of what `cresset up` prints when it serves.
 const SERVES: &str = "Ctrl-C stops it.";
 
+/// What a server process is started with, beside its folder.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    pub variables: Vec<(OsString, OsString)>,
+    /// Where its log goes; where ours goes, without it.
+    pub log: Option<PathBuf>,
+}
+
 /// A running server process; killed when dropped.
 pub struct Binary {
     program: PathBuf,
@@ -34,13 +43,18 @@ pub struct Binary {
 impl Binary {
     /// Starts `program` on `folder` and waits until it serves.
     pub fn start(program: &Path, folder: &Path) -> Outcome<Self> {
-        Self::run(program, &[OsStr::new("up"), OsStr::new("--exec-address"), OsStr::new("none")], folder)
+        Self::start_in(program, folder, &Surroundings::default())
+    }
+
+    pub fn start_in(program: &Path, folder: &Path, surroundings: &Surroundings) -> Outcome<Self> {
+        let command = [OsStr::new("up"), OsStr::new("--exec-address"), OsStr::new("none")];
+        Self::run(program, &command, folder, surroundings)
     }
 
     /// The same with a configuration; the folder has been served before, and has the demo project.
     pub fn serve(program: &Path, folder: &Path, config: &Path) -> Outcome<Self> {
         let command = [OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()];
-        let mut starting = Starting(Some(spawn(program, &command, folder)?));
+        let mut starting = Starting(Some(spawn(program, &command, folder, &Surroundings::default())?));
         let pid = starting.0.as_ref().map(Child::id);
         let until = Instant::now() + PATIENCE;
         // It prints nothing, but says in its folder where it is.
@@ -56,8 +70,8 @@ impl Binary {
         Err("the server did not start".into())
     }
 
-    fn run(program: &Path, command: &[&OsStr], folder: &Path) -> Outcome<Self> {
-        let mut child = spawn(program, command, folder)?;
+    fn run(program: &Path, command: &[&OsStr], folder: &Path, surroundings: &Surroundings) -> Outcome<Self> {
+        let mut child = spawn(program, command, folder, surroundings)?;
         let said = child.stdout.take().ok_or("the server has no output")?;
         // From here on a failure must not leave the process behind.
         let mut starting = Starting(Some(child));
@@ -81,6 +95,11 @@ impl Binary {
         self.child.id()
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> Outcome<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
     /// `kill -9`, and waits until it has happened.
     pub fn kill(mut self) -> Outcome<()> {
         self.child.kill()?;
@@ -102,9 +121,15 @@ impl Drop for Binary {
     }
 }
 
-fn spawn(program: &Path, command: &[&OsStr], folder: &Path) -> Outcome<Child> {
+fn spawn(program: &Path, command: &[&OsStr], folder: &Path, surroundings: &Surroundings) -> Outcome<Child> {
+    let log = match &surroundings.log {
+        Some(path) => File::create(path)?.into(),
+        None => Stdio::inherit(),
+    };
     let child = Command::new(program)
         .args(command)
+        .envs(surroundings.variables.iter().map(|(name, value)| (name, value)))
+        .stderr(log)
         .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
         .arg("--data")
         .arg(folder)

@@ -50,7 +50,17 @@ impl Trust {
 
 /// Exchanges a service-account file for an access token, over TLS and HTTP/2 as SDKs do.
 pub async fn access_token(https: SocketAddr, trust: &Trust, file: &Value) -> Outcome<String> {
-    let assertion = assertion(file)?;
+    access_token_at(https, trust, file, now()).await
+}
+
+/// The same for a server whose clock shows another time than ours.
+pub(crate) async fn access_token_at(
+    https: SocketAddr,
+    trust: &Trust,
+    file: &Value,
+    now: Timestamp,
+) -> Outcome<String> {
+    let assertion = assertion(file, now.as_secs())?;
     let form =
         format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
     let headers = [("content-type", "application/x-www-form-urlencoded")];
@@ -60,9 +70,8 @@ pub async fn access_token(https: SocketAddr, trust: &Trust, file: &Value) -> Out
     token.ok_or_else(|| format!("no access token: {} {}", answer.status, answer.text()).into())
 }
 
-fn assertion(file: &Value) -> Outcome<String> {
+fn assertion(file: &Value, now: u64) -> Outcome<String> {
     let field = |name: &str| file[name].as_str().ok_or_else(|| format!("the service account has no {name}"));
-    let now = now().as_secs();
     let header = json!({ "alg": "RS256", "typ": "JWT", "kid": field("private_key_id")? });
     let claims = json!({
         "iss": field("client_email")?,

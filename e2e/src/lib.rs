@@ -8,10 +8,10 @@ mod mcs;
 mod server;
 mod world;
 
-pub use binary::Binary;
+pub use binary::{Binary, Surroundings};
 pub use credential::{Trust, access_token, now};
 pub use http2::{Answer, Http2, take};
-pub use mcs::RawMcs;
+pub use mcs::{RawMcs, login_bytes};
 pub use server::{TestServer, config, patiently};
 pub use world::{Device, World, id_of};
 

@@ -27,11 +27,20 @@ impl RawMcs {
     }
 
     async fn connect_with(address: SocketAddr, tls: Arc<ClientConfig>) -> Outcome<Self> {
-        let socket = TcpStream::connect(address).await?;
+        Self::over(TcpStream::connect(address).await?, tls).await
+    }
+
+    /// Over a socket that is connected.
+    pub async fn over(socket: TcpStream, tls: Arc<ClientConfig>) -> Outcome<Self> {
         socket.set_nodelay(true)?;
         let name = ServerName::try_from("mtalk.google.com")?;
         let stream = TlsConnector::from(tls).connect(name, socket).await?;
         Ok(Self { stream, decoder: Decoder::new(Role::Client), unread: Vec::new() })
+    }
+
+    /// What is under the TLS, for whoever reads that in its own way.
+    pub fn into_socket(self) -> TcpStream {
+        self.stream.into_inner().0
     }
 
     /// Bytes as they are.
@@ -48,8 +57,7 @@ impl RawMcs {
 
     /// Version and login; the answer is the next frame.
     pub async fn log_in(&mut self, device: &Credentials) -> Outcome<()> {
-        self.write(&[mcs::VERSION]).await?;
-        self.send(&Frame::LoginRequest(Box::new(login(device)))).await
+        self.write(&login_bytes(device)).await
     }
 
     /// The next frame; `None` at the end of the connection, however it ends.
@@ -72,6 +80,13 @@ impl RawMcs {
             }
         }
     }
+}
+
+/// Version and login as they go over the wire.
+pub fn login_bytes(device: &Credentials) -> Vec<u8> {
+    let mut bytes = vec![mcs::VERSION];
+    mcs::encode(&Frame::LoginRequest(Box::new(login(device))), &mut bytes);
+    bytes
 }
 
 fn login(device: &Credentials) -> LoginRequest {

@@ -1,14 +1,17 @@
 //! Both sides of a server: an app server that may send, and devices that register and connect.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use bytes::Bytes;
 use cresset_device_client::{
     Client, ConnectOptions, Connection, Credentials, Endpoints, Register3, Trust as DeviceTrust,
 };
+use cresset_message::Timestamp;
 use cresset_server::Running;
 use serde_json::{Value, json};
 
+use crate::credential::access_token_at;
 use crate::{Answer, Binary, Http2, Outcome, Trust, access_token};
 
 /// The Android app that devices here have.
@@ -24,6 +27,7 @@ pub struct World {
     /// The project's number, which devices register with.
     pub sender_id: String,
     pub devices: Client,
+    account: Value,
     http: Http2,
 }
 
@@ -45,14 +49,10 @@ impl World {
         let trust = Trust::of_folder(folder)?;
         let access = access_token(running.https, &trust, account).await?;
         let http = Http2::connect(running.https, "fcm.googleapis.com", &trust).await?;
-        let endpoints = Endpoints {
-            http_base: format!("http://{}", running.http),
-            mcs: running.mcs.to_string(),
-            server_name: Some("mtalk.google.com".into()),
-        };
-        let devices = Client::new(endpoints, DeviceTrust::pem(&trust.pem)?)?;
+        let devices = devices(&running, &trust, running.mcs)?;
         let project = account["project_id"].as_str().ok_or("the service account has no project")?.to_owned();
-        Ok(Self { running, trust, project, access, sender_id: sender_id.into(), devices, http })
+        let account = account.clone();
+        Ok(Self { running, trust, project, access, sender_id: sender_id.into(), devices, account, http })
     }
 
     /// The demo project of a binary.
@@ -74,6 +74,16 @@ impl World {
 
     pub async fn connect(&self, device: &Device) -> Outcome<Connection> {
         Ok(self.devices.connect(&device.credentials, ConnectOptions::default()).await?)
+    }
+
+    /// Devices that connect to another address than the server's, and by it to the server.
+    pub fn devices_by(&self, mcs: SocketAddr) -> Outcome<Client> {
+        devices(&self.running, &self.trust, mcs)
+    }
+
+    /// An access token of a server whose clock shows `now`.
+    pub async fn access_at(&self, now: Timestamp) -> Outcome<String> {
+        access_token_at(self.running.https, &self.trust, &self.account, now).await
     }
 
     pub fn send_path(&self) -> String {
@@ -106,6 +116,15 @@ impl World {
         let answer = self.send(message).await?;
         id_of(&answer).ok_or_else(|| format!("refused: {} {}", answer.status, answer.text()).into())
     }
+}
+
+fn devices(running: &Running, trust: &Trust, mcs: SocketAddr) -> Outcome<Client> {
+    let endpoints = Endpoints {
+        http_base: format!("http://{}", running.http),
+        mcs: mcs.to_string(),
+        server_name: Some("mtalk.google.com".into()),
+    };
+    Ok(Client::new(endpoints, DeviceTrust::pem(&trust.pem)?)?)
 }
 
 /// The id in a success answer.

@@ -7,10 +7,11 @@ use std::process::Command;
 use crate::run::{is_root, output, quietly, root, succeeds};
 
 /// Debian packages, and a command that succeeds where what we want of each is there, whoever brought it.
-const PACKAGES: [(&str, &[&str]); 11] = [
+const PACKAGES: [(&str, &[&str]); 12] = [
     ("chromium", &["test", "-x", "/usr/bin/chromium"]),
     ("default-jdk-headless", &["javac", "-version"]),
     ("e2fsprogs", &["test", "-x", "/sbin/mkfs.ext4"]),
+    ("faketime", &["sh", "-c", "test -e /usr/lib/*/faketime/libfaketimeMT.so.1"]),
     ("gcc", &["cc", "--version"]),
     ("iproute2", &["test", "-x", "/sbin/ip"]),
     ("libc6-dev", &["test", "-e", "/usr/include/stdio.h"]),

@@ -82,6 +82,8 @@ fn crashes() -> Counts {
         vec!["--rounds", "3", "--kind", "kill"],
         vec!["--rounds", "3", "--kind", "server"],
         vec!["--rounds", "3", "--kind", "server", "--sabotage"],
+        vec!["--rounds", "2", "--kind", "faults", "--crowd", "200"],
+        vec!["--rounds", "2", "--kind", "faults", "--crowd", "200", "--sabotage"],
     ];
     if is_root() {
         plans.push(vec!["--rounds", "3", "--kind", "power"]);

@@ -28,6 +28,10 @@ impl Chance {
         from + Duration::from_micros(self.draw() % (to - from).as_micros().max(1) as u64)
     }
 
+    pub(crate) fn bytes(&mut self, count: usize) -> Vec<u8> {
+        (0..count).map(|_| self.draw() as u8).collect()
+    }
+
     fn draw(&mut self) -> u64 {
         self.drawn += 1;
         let mut hasher = DefaultHasher::new();

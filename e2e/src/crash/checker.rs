@@ -23,7 +23,9 @@ pub(crate) struct Findings {
     pub(crate) misdirected: u64,
     /// Nobody sent it, or not so.
     pub(crate) altered: u64,
-    /// Under another persistent id than before, or than the answer said, or under another message's.
+    /// Came a second time under another persistent id, by which no client can tell that it has it.
+    pub(crate) doubled: u64,
+    /// Under another persistent id than the answer said, or under another message's.
     pub(crate) renamed: u64,
     /// After one that was sent when this one had been acknowledged already.
     pub(crate) disordered: u64,
@@ -33,14 +35,20 @@ pub(crate) struct Findings {
 
 impl Findings {
     pub(crate) fn faults(&self) -> u64 {
-        self.lost + self.misdirected + self.altered + self.renamed + self.disordered + self.forgotten
+        self.lost
+            + self.doubled
+            + self.misdirected
+            + self.altered
+            + self.renamed
+            + self.disordered
+            + self.forgotten
     }
 }
 
 pub(crate) fn check(written: &Written) -> Findings {
     let mut findings =
         Findings { forgotten: written.forgotten, refused: written.refused, ..Findings::default() };
-    let mut names = HashMap::new();
+    let mut names = Names::default();
     let mut arrived = HashSet::new();
     for (device, arrivals) in written.arrivals.iter().enumerate() {
         for arrival in arrivals {
@@ -70,12 +78,18 @@ pub(crate) fn check(written: &Written) -> Findings {
     findings
 }
 
-/// `names`: which message goes by which persistent id, and the other way round.
+/// Which message goes by which persistent id, and the other way round.
+#[derive(Default)]
+struct Names<'a> {
+    messages: HashMap<&'a str, usize>,
+    ids: HashMap<usize, &'a str>,
+}
+
 fn check_arrival<'a>(
     written: &'a Written,
     device: usize,
     arrival: &'a Arrival,
-    names: &mut HashMap<&'a str, usize>,
+    names: &mut Names<'a>,
     findings: &mut Findings,
 ) {
     let known = arrival.number.and_then(|number| Some((number, written.sent.get(number)?)));
@@ -88,8 +102,10 @@ fn check_arrival<'a>(
     }
     let id = arrival.persistent_id.as_str();
     let as_answered = sent.accepted.as_ref().is_none_or(|(_, answered)| answered == id);
-    let same_as_before = *names.entry(id).or_insert(number) == number;
-    if id.is_empty() || !as_answered || !same_as_before {
+    let its_own = *names.messages.entry(id).or_insert(number) == number;
+    if *names.ids.entry(number).or_insert(id) != id {
+        findings.doubled += 1;
+    } else if id.is_empty() || !as_answered || !its_own {
         findings.renamed += 1;
     }
 }
@@ -123,6 +139,7 @@ impl AddAssign for Findings {
         self.refused += other.refused;
         self.again += other.again;
         self.lost += other.lost;
+        self.doubled += other.doubled;
         self.misdirected += other.misdirected;
         self.altered += other.altered;
         self.renamed += other.renamed;
@@ -135,13 +152,14 @@ impl fmt::Display for Findings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acknowledged, {} unanswered ({} arrived), {} refused, {} came again; {} lost, {} misdirected, {} altered, {} renamed, {} out of order, {} registrations forgotten",
+            "{} acknowledged, {} unanswered ({} arrived), {} refused, {} came again; {} lost, {} doubled, {} misdirected, {} altered, {} renamed, {} out of order, {} registrations forgotten",
             self.acknowledged,
             self.unanswered,
             self.unanswered_arrived,
             self.refused,
             self.again,
             self.lost,
+            self.doubled,
             self.misdirected,
             self.altered,
             self.renamed,
@@ -220,9 +238,21 @@ mod tests {
     #[test]
     fn another_id_is_seen() {
         let renamed = |number, id: &str| Arrival { persistent_id: id.into(), ..arrival(number) };
-        assert_eq!(found(vec![[all(), vec![renamed(1, "other")]].concat()]).renamed, 1);
+        assert_eq!(found(vec![[vec![renamed(0, "other")], all()[1..].to_vec()].concat()]).renamed, 1);
         assert_eq!(found(vec![all(), vec![renamed(3, "id1")]]).renamed, 1, "a client drops it");
         assert_eq!(found(vec![all(), vec![renamed(3, "")]]).renamed, 1);
+    }
+
+    #[test]
+    fn a_second_id_is_seen_even_where_there_was_no_answer() {
+        let renamed = |number, id: &str| Arrival { persistent_id: id.into(), ..arrival(number) };
+        for number in [1, 3] {
+            let device = usize::from(number == 3);
+            let mut arrivals = vec![all(), Vec::new()];
+            arrivals[device].extend([arrival(number), renamed(number, "second")]);
+            let found = found(arrivals);
+            assert_eq!((found.doubled, found.faults()), (1, 1), "{number}");
+        }
     }
 
     #[test]

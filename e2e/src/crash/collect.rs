@@ -31,7 +31,10 @@ async fn collect_one(
     device: &Device,
 ) -> Outcome<()> {
     let last = journal.sending(at);
-    let heard = send(world, http, &device.token, last).await.ok_or("the restarted server does not answer")?;
+    let access = world.authorization();
+    let heard = send(world, &access, http, &device.token, last)
+        .await
+        .ok_or("the restarted server does not answer")?;
     heard.note(journal, last)?;
     let options = ConnectOptions { acks: Acks::Automatic, ..ConnectOptions::default() };
     let mut connection = match world.devices.connect(&device.credentials, options).await {

@@ -5,10 +5,15 @@
 //! for it. The checker knows only what the senders and the devices wrote down, and the rules. With
 //! `--sabotage` the folder is put back to what it was before the load, and the checker must find that
 //! messages are gone: a test that cannot fail shows nothing.
+//!
+//! With `--faults` (`cargo xtask crash --kind faults`) slow and half-open devices, garbage, storms, a full
+//! disk and a clock that jumps come on top, all at once and until the kill.
 
 mod chance;
 mod checker;
+mod clock;
 mod collect;
+mod faults;
 mod journal;
 mod load;
 mod round;
@@ -19,15 +24,22 @@ use std::process::ExitCode;
 use cresset_e2e::{Outcome, now};
 
 use self::checker::Findings;
-use self::round::Lab;
+use self::faults::Applied;
+use self::round::{Lab, Setting};
 
-const USAGE: &str = "usage: cresset-crash --server FILE [--rounds N] [--seed N] [--sabotage]";
+const USAGE: &str = "usage: cresset-crash --server FILE [--rounds N] [--seed N] [--sabotage]
+       [--faults [--crowd N] [--may-mount]]";
 
 struct Plan {
     server: PathBuf,
     rounds: u64,
     seed: u64,
     sabotage: bool,
+    faults: bool,
+    /// Devices that connect all at once.
+    crowd: usize,
+    /// We are in a mount namespace of our own, and may mount in it.
+    may_mount: bool,
 }
 
 fn main() -> ExitCode {
@@ -47,40 +59,80 @@ fn run(plan: &Plan) -> Outcome<()> {
 
 async fn rounds(plan: &Plan) -> Outcome<()> {
     println!("seed {}{}", plan.seed, if plan.sabotage { ", sabotaged (control)" } else { "" });
-    let mut lab = Lab::open(&plan.server, plan.seed, plan.sabotage).await?;
-    let mut total = Findings::default();
+    let mut lab = Lab::open(&plan.setting()).await?;
+    let kind = if plan.faults { "faults" } else { "server" };
+    let left_out = lab.faults().map(|faults| faults.left_out.clone()).unwrap_or_default();
+    for (fault, why) in &left_out {
+        println!("{fault}: left out: {why}");
+    }
+    let (mut total, mut applied) = (Findings::default(), Applied::default());
     let mut restarts = Vec::new();
     for number in 1..=plan.rounds {
-        let report = lab.round().await?;
-        println!("server {number}: {report}");
+        let report = lab.round().await.map_err(|e| format!("round {number} (seed {}): {e}", plan.seed))?;
+        println!("{kind} {number}: {report}");
         total += report.findings;
+        applied += report.applied.unwrap_or_default();
         restarts.push(report.restart_ms);
     }
+    let enough = lab.faults().map_or(Ok(()), |faults| faults.judge(&applied));
     lab.end().await?;
     restarts.sort_unstable();
     println!(
-        "server: {} rounds, {total}; served again in {} ms (median), {} ms (longest)",
+        "{kind}: {} rounds, {total}; served again in {} ms (median), {} ms (longest)",
         plan.rounds,
         restarts.get(restarts.len() / 2).copied().unwrap_or_default(),
         restarts.last().copied().unwrap_or_default(),
     );
+    if plan.faults {
+        println!("applied: {applied}, kill -9 {}", plan.rounds);
+        println!("faults: lost {}, doubled {}", total.lost, total.doubled);
+    }
+    enough?;
+    if !left_out.is_empty() && in_ci() {
+        return Err("what was left out has failed, as this is CI".into());
+    }
     plan.judge(&total)
+}
+
+#[expect(clippy::disallowed_methods, reason = "a tool, and CI says so only there")]
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|ci| !ci.is_empty())
 }
 
 impl Plan {
     fn parse(mut args: impl Iterator<Item = String>) -> Outcome<Self> {
-        let mut plan = Self { server: PathBuf::new(), rounds: 10, seed: now().as_millis(), sabotage: false };
+        let mut plan = Self {
+            server: PathBuf::new(),
+            rounds: 10,
+            seed: now().as_millis(),
+            sabotage: false,
+            faults: false,
+            crowd: 2_000,
+            may_mount: false,
+        };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value\n{USAGE}"));
             match arg.as_str() {
                 "--server" => plan.server = value()?.into(),
                 "--rounds" => plan.rounds = value()?.parse()?,
                 "--seed" => plan.seed = value()?.parse()?,
+                "--faults" => plan.faults = true,
+                "--crowd" => plan.crowd = value()?.parse()?,
+                "--may-mount" => plan.may_mount = true,
                 "--sabotage" => plan.sabotage = true,
                 _ => return Err(USAGE.into()),
             }
         }
         if plan.server.as_os_str().is_empty() { Err(USAGE.into()) } else { Ok(plan) }
+    }
+
+    fn setting(&self) -> Setting<'_> {
+        Setting {
+            program: &self.server,
+            seed: self.seed,
+            sabotage: self.sabotage,
+            faults: self.faults.then_some((self.crowd, self.may_mount)),
+        }
     }
 
     fn judge(&self, total: &Findings) -> Outcome<()> {

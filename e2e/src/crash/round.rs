@@ -1,6 +1,5 @@
 //! One round: load, a kill, a restart, and what the devices then have.
 
-use std::cell::RefCell;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,20 +7,31 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cresset_e2e::{Binary, Outcome, World};
+use cresset_e2e::{Binary, Outcome, Surroundings, World};
 use tempfile::TempDir;
 use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use crate::chance::Chance;
 use crate::checker::{Findings, check};
+use crate::clock::Clock;
 use crate::collect::collect;
+use crate::faults::{APART, Applied, Faults};
 use crate::journal::Journal;
 use crate::load::{Devices, Load};
 
 /// How long a server lives under load: from before the first commit to tens of thousands of messages.
 const SHORTEST_LIFE: Duration = Duration::from_millis(5);
 const LONGEST_LIFE: Duration = Duration::from_millis(1_500);
+
+/// With faults: they need a moment to happen.
+const LONGEST_LIFE_OF_FAULTS: Duration = Duration::from_millis(4_000);
+
+/// For every fault to have happened once, in the first round.
+const PATIENCE_WITH_FAULTS: Duration = Duration::from_secs(90);
+
+/// Between two looks whether something has gone wrong.
+const POLL: Duration = Duration::from_millis(20);
 
 /// Devices at the start.
 const DEVICES: usize = 24;
@@ -30,19 +40,32 @@ const DEVICES: usize = 24;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server, its folder, its devices, and what was written down so far.
+///
+/// They are dropped in this order: what is in the folder ends before it.
 pub(crate) struct Lab {
     program: PathBuf,
-    folder: TempDir,
     server: Option<Binary>,
+    faults: Option<Faults>,
+    folder: TempDir,
     chance: Chance,
     journal: Arc<Journal>,
     devices: Devices,
     sabotage: bool,
 }
 
+/// What the whole run is about.
+pub(crate) struct Setting<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) seed: u64,
+    pub(crate) sabotage: bool,
+    /// With faults: how large the crowd is, and whether this process may mount.
+    pub(crate) faults: Option<(usize, bool)>,
+}
+
 pub(crate) struct Report {
     pub(crate) findings: Findings,
     pub(crate) restart_ms: u128,
+    pub(crate) applied: Option<Applied>,
     life: Duration,
     devices: usize,
 }
@@ -56,28 +79,41 @@ impl fmt::Display for Report {
             self.devices,
             self.findings,
             self.restart_ms
-        )
+        )?;
+        self.applied.map_or(Ok(()), |applied| write!(f, "; {applied}"))
     }
 }
 
 impl Lab {
-    pub(crate) async fn open(program: &Path, seed: u64, sabotage: bool) -> Outcome<Self> {
+    pub(crate) async fn open(setting: &Setting<'_>) -> Outcome<Self> {
         let folder = TempDir::new()?;
-        let server = Binary::start(program, &folder.path().join("data"))?;
-        let world = World::of_demo(&server).await?;
-        let mut devices = Vec::new();
-        for _ in 0..DEVICES {
-            devices.push(world.device().await?);
-        }
-        Ok(Self {
-            program: program.to_owned(),
+        let open = |(crowd, may_mount)| Faults::open(folder.path(), crowd, may_mount);
+        let faults = setting.faults.map(open).transpose()?;
+        let mut lab = Self {
+            program: setting.program.to_owned(),
             folder,
-            server: Some(server),
-            chance: Chance::new(seed),
+            server: None,
+            chance: Chance::new(setting.seed),
             journal: Arc::default(),
-            devices: Rc::new(RefCell::new(devices)),
-            sabotage,
-        })
+            devices: Rc::default(),
+            sabotage: setting.sabotage,
+            faults,
+        };
+        let server = lab.start()?;
+        let world = World::of_demo(&server).await?;
+        for _ in 0..DEVICES {
+            let device = world.device().await?;
+            lab.devices.borrow_mut().push(device);
+        }
+        if let Some(faults) = &mut lab.faults {
+            faults.prepare(&world).await?;
+        }
+        lab.server = Some(server);
+        Ok(lab)
+    }
+
+    pub(crate) fn faults(&self) -> Option<&Faults> {
+        self.faults.as_ref()
     }
 
     pub(crate) async fn round(&mut self) -> Outcome<Report> {
@@ -85,12 +121,14 @@ impl Lab {
         if self.sabotage {
             self.remember_folder()?;
         }
-        let life = self.load_and_kill().await?;
+        let life = self.load_and_kill(first == 0).await?;
+        let applied = self.faults.as_ref().map(Faults::settle).transpose()?;
+        self.no_panic()?;
         if self.sabotage {
             self.put_folder_back()?;
         }
         let begun = Instant::now();
-        let server = Binary::start(&self.program, &self.data())?;
+        let server = self.start()?;
         let restart_ms = begun.elapsed().as_millis();
         let world = World::of_demo(&server).await?;
         let devices = self.devices.borrow().clone();
@@ -101,31 +139,75 @@ impl Lab {
             // What this round lost must not be missed again in the next.
             self.devices.borrow_mut().truncate(DEVICES);
         }
-        Ok(Report { findings, restart_ms, life, devices: devices.len() })
+        Ok(Report { findings, restart_ms, applied, life, devices: devices.len() })
     }
 
-    async fn load_and_kill(&mut self) -> Outcome<Duration> {
-        let server = self.server.take().ok_or("there is no server")?;
+    /// In the `first` round every fault has its time.
+    async fn load_and_kill(&mut self, first: bool) -> Outcome<Duration> {
+        let mut server = self.server.take().ok_or("there is no server")?;
         let world = World::of_demo(&server).await?;
-        let load = Load::new(world, self.journal.clone(), self.devices.clone());
-        let life = self.chance.between(SHORTEST_LIFE, LONGEST_LIFE);
-        let local = LocalSet::new();
+        let (apart, clock, longest) = match &self.faults {
+            Some(faults) => (APART, faults.clock.clone(), LONGEST_LIFE_OF_FAULTS),
+            None => (0..0, Clock::default(), LONGEST_LIFE),
+        };
+        let load = Load::new(world, self.journal.clone(), self.devices.clone(), apart, clock);
+        let planned = self.chance.between(SHORTEST_LIFE, longest);
         let chance = &mut self.chance;
-        local
-            .run_until(async {
-                let mut tasks = load.start(chance).await?;
-                tokio::time::sleep(life).await;
-                server.kill()?;
-                let all_ended = async {
-                    while let Some(ended) = tasks.join_next().await {
-                        ended??;
-                    }
-                    Outcome::Ok(())
-                };
-                timeout(PATIENCE, all_ended).await.map_err(|_| "somebody has not noticed the kill")?
-            })
-            .await?;
-        Ok(life)
+        let faults = self.faults.as_ref();
+        let live = async {
+            let mut tasks = load.start(chance).await?;
+            let mut running = match faults {
+                Some(faults) => Some(faults.start(&load, chance).await?),
+                None => None,
+            };
+            let begun = Instant::now();
+            loop {
+                tokio::time::sleep(POLL.min(planned.saturating_sub(begun.elapsed()))).await;
+                if let Some(running) = &mut running {
+                    running.complaint()?;
+                }
+                if server.has_ended()? {
+                    return Err("the server has ended by itself".into());
+                }
+                let wanting = first && faults.is_some_and(|faults| !faults.have_all_happened());
+                if begun.elapsed() >= planned && (!wanting || begun.elapsed() > PATIENCE_WITH_FAULTS) {
+                    break;
+                }
+            }
+            let life = begun.elapsed();
+            server.kill()?;
+            if let Some(running) = running {
+                running.stop().await?;
+            }
+            let all_ended = async {
+                while let Some(ended) = tasks.join_next().await {
+                    ended??;
+                }
+                Outcome::Ok(())
+            };
+            timeout(PATIENCE, all_ended).await.map_err(|_| "somebody has not noticed the kill")??;
+            Ok(life)
+        };
+        LocalSet::new().run_until(live).await
+    }
+
+    fn start(&self) -> Outcome<Binary> {
+        let surroundings = match &self.faults {
+            Some(faults) => faults.surroundings.clone(),
+            None => Surroundings::default(),
+        };
+        Binary::start_in(&self.program, &self.data(), &surroundings)
+    }
+
+    /// The log of the server that is dead now, where we have it.
+    fn no_panic(&self) -> Outcome<()> {
+        let log = self.faults.as_ref().and_then(|faults| faults.surroundings.log.as_ref());
+        let Some(log) = log else { return Ok(()) };
+        let text = String::from_utf8_lossy(&std::fs::read(log)?).into_owned();
+        match text.lines().find(|line| line.contains("panicked at")) {
+            Some(line) => Err(format!("the server has panicked: {line}").into()),
+            None => Ok(()),
+        }
     }
 
     /// After so many violent ends a peaceful one must still be possible.
@@ -140,7 +222,8 @@ impl Lab {
     }
 
     fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        let folder = self.folder.path();
+        self.faults.as_ref().map_or(folder, |faults| faults.site(folder)).join("data")
     }
 
     fn remember_folder(&self) -> Outcome<()> {

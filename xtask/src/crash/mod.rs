@@ -4,7 +4,8 @@
 //! acknowledged. At a random moment it is killed, or the file system under it is shut down as if the
 //! power had gone; then every acknowledged row is looked for. With `--no-fsync` the power kind must find
 //! losses: a test that cannot fail shows nothing. The kind `server` kills the whole server instead, under
-//! sends over HTTP and devices over MCS; its control is `--sabotage`.
+//! sends over HTTP and devices over MCS; its control is `--sabotage`. The kind `faults` does the same while
+//! everything around the server goes wrong.
 
 mod round;
 mod server;
@@ -18,7 +19,8 @@ use self::round::{Findings, Kind, Lab};
 use self::volume::Volume;
 
 const USAGE: &str = "usage: cargo xtask crash [--rounds N] [--kind kill|power|both] [--seed N] [--no-fsync]
-       cargo xtask crash --kind server [--rounds N] [--seed N] [--sabotage]";
+       cargo xtask crash --kind server [--rounds N] [--seed N] [--sabotage]
+       cargo xtask crash --kind faults [--rounds N] [--seed N] [--sabotage] [--crowd N]";
 
 /// How long a writer lives: from the middle of its opening to some hundred commits and a flush.
 const SHORTEST_LIFE: Duration = Duration::from_millis(20);
@@ -32,7 +34,10 @@ struct Plan {
     fsync: bool,
     /// The whole server, instead of the store alone.
     server: bool,
+    /// The whole server, and all faults.
+    faults: bool,
     sabotage: bool,
+    crowd: Option<u64>,
     /// Already in a mount namespace of our own.
     apart: bool,
 }
@@ -40,7 +45,8 @@ struct Plan {
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut plan = Plan::parse(args)?;
     if plan.server {
-        return server::run(plan.rounds, plan.seed, plan.sabotage);
+        let Plan { rounds, seed, sabotage, faults, crowd, .. } = plan;
+        return server::Run { rounds, seed, sabotage, faults, crowd }.go();
     }
     if plan.kinds.contains(&Kind::Power) {
         if !volume::is_root() {
@@ -143,7 +149,9 @@ impl Plan {
             seed: any_seed(),
             fsync: true,
             server: false,
+            faults: false,
             sabotage: false,
+            crowd: None,
             apart: false,
         };
         let mut args = args.iter().map(String::as_str);
@@ -154,8 +162,10 @@ impl Plan {
                 "--seed" => plan.seed = number(value()?)?,
                 "--kind" => match value()? {
                     "server" => plan.server = true,
+                    "faults" => (plan.server, plan.faults) = (true, true),
                     word => plan.kinds = Kind::parse(word).ok_or(USAGE)?,
                 },
+                "--crowd" => plan.crowd = Some(number(value()?)?),
                 "--sabotage" => plan.sabotage = true,
                 "--no-fsync" => plan.fsync = false,
                 "--apart" => plan.apart = true,
@@ -163,7 +173,8 @@ impl Plan {
             }
         }
         // Each control belongs to its kinds; ignoring it would pass for having run it.
-        if plan.sabotage && !plan.server || plan.server && !plan.fsync {
+        if plan.sabotage && !plan.server || plan.server && !plan.fsync || plan.crowd.is_some() && !plan.faults
+        {
             return Err(USAGE.into());
         }
         Ok(plan)
