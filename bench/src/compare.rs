@@ -5,7 +5,6 @@
 //! sender is answered, and is acknowledged by each device. The acknowledgements are in its figures.
 
 mod cresset;
-mod crowd;
 mod mosquitto;
 mod peer;
 mod redis;
@@ -16,10 +15,11 @@ use clap::{Args, ValueEnum};
 use cresset_e2e::Outcome;
 
 use self::cresset::Cresset;
-use self::crowd::Crowd;
 use self::mosquitto::Mosquitto;
-use self::peer::{PAYLOAD, Peer};
+pub(crate) use self::peer::PAYLOAD;
+use self::peer::Peer;
 use self::redis::Redis;
+use crate::crowd::Crowd;
 use crate::figures::Spread;
 use crate::process::{allow_many_files, cpu, load, own_cpu};
 use crate::{Cli, Subject};

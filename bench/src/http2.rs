@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use bytes::Bytes;
 use cresset_e2e::{Http2, Outcome, World};
 use futures_util::future::try_join_all;
 use http::{Request, StatusCode};
@@ -33,13 +34,20 @@ pub(crate) async fn send(connections: &[Connection], in_flight: usize, shared: &
 
 async fn work(connection: &Connection, shared: &Shared<'_>) -> Outcome<()> {
     while let Some((_, body)) = shared.next() {
-        let request = connection.request.clone();
         let begun = Instant::now();
-        let answer = connection.http.send(request, body.clone()).await?;
-        if answer.status != StatusCode::OK {
-            return Err(format!("a send was answered {}: {}", answer.status, answer.text()).into());
-        }
+        connection.send(body.clone()).await?;
         shared.acknowledged(begun);
     }
     Ok(())
+}
+
+impl Connection {
+    /// Sends a body; anything but 200 is an error.
+    pub(crate) async fn send(&self, body: Bytes) -> Outcome<()> {
+        let answer = self.http.send(self.request.clone(), body).await?;
+        if answer.status == StatusCode::OK {
+            return Ok(());
+        }
+        Err(format!("a send was answered {}: {}", answer.status, answer.text()).into())
+    }
 }

@@ -2,51 +2,96 @@
 //! own, so that the files and the memory of the two sides do not mix.
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
-use cresset_device_client::{Client, ConnectOptions, Credentials, Endpoints, Trust};
-use cresset_e2e::{Outcome, World};
-use futures_util::future::try_join_all;
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use clap::Args;
+use cresset_device_client::Credentials;
+use cresset_e2e::{Outcome, Trust, World};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::Subject;
-use crate::process::{allow_many_files, cpu, load, resident};
-
-/// Connections unless said otherwise: two processes of them fit the usual limit of open files.
-pub(crate) const COUNT: usize = 10_000;
+use crate::crowd::Listener;
+use crate::devices::{self, Devices};
+use crate::direct::OTHER_FILES;
+use crate::process::{Kernel, allow_files, cpu, load, resident};
+use crate::subscriber::Clock;
+use crate::{Cli, Subject};
 
 /// The first ones pay for what all share.
 const FIRST: usize = 200;
 
-/// Handshakes at a time.
-const TOGETHER: usize = 64;
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// Connections; two processes of the default fit the usual limit of open files
+    #[arg(long, default_value_t = 10_000)]
+    count: usize,
+    /// Seconds between two heartbeats of a device
+    #[arg(long, default_value_t = 300.0)]
+    heartbeat: f64,
+    /// Seconds that the server is watched for, at the rate of heartbeats that this gives; 0: not at all
+    #[arg(long, default_value_t = 60)]
+    seconds: u64,
+}
 
-pub(crate) async fn measure(subject: &Subject, count: usize) -> Outcome<()> {
-    let limit = allow_many_files()?;
-    if limit < count as u64 + 200 {
-        return Err(format!("{count} connections need more than the {limit} open files allowed").into());
+impl Default for Options {
+    fn default() -> Self {
+        Self { count: 10_000, heartbeat: 300.0, seconds: 60 }
     }
+}
+
+pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
+    let count = options.count;
+    if count <= FIRST || options.heartbeat.is_nan() || options.heartbeat < 1.0 {
+        return Err(format!("more than {FIRST} connections, and a second or more between heartbeats").into());
+    }
+    allow_files(count as u64 + OTHER_FILES)?;
+    let subject = Subject::start(cli).await?;
     let before_load = load();
-    let devices = check_in(&subject.world, count).await?;
+    let devices = devices::check_in(&subject.world, count).await?;
     let mut holder = Holder::start(&subject.world, &devices).await?;
     let pid = subject.binary.pid();
-    holder.open(FIRST).await?;
-    let (memory, time) = (resident(pid)?, cpu(pid)?);
-    holder.open(count - FIRST).await?;
+    holder.open(0..FIRST).await?;
+    let (memory, kernel, time) = (resident(pid)?, Kernel::now()?, cpu(pid)?);
+    holder.open(FIRST..count).await?;
     let opened = (count - FIRST) as f64;
     let per_login = (cpu(pid)? - time).as_secs_f64() * 1e6 / opened;
-    let per_connection = resident(pid)?.saturating_sub(memory) as f64 / opened;
+    let each = |now: u64, before: u64| (now as f64 - before as f64) / opened;
+    let (now, per_connection) = (Kernel::now()?, each(resident(pid)?, memory));
     println!("idle: {count} devices logged in over TLS   (load {before_load} -> {})", load());
     println!("  resident memory of the server: {per_connection:.1} kB a connection");
+    println!(
+        "  memory of the kernel, for both ends of a connection: {:.1} kB slab, {:.1} kB in buffers of TCP",
+        each(now.slab, kernel.slab),
+        each(now.buffers, kernel.buffers)
+    );
     println!("  CPU of the server: {per_login:.0} us a login (TLS handshake included)");
+    if options.seconds > 0 {
+        watch(&subject, &mut holder, options).await?;
+    }
     holder.end().await
 }
 
-async fn check_in(world: &World, count: usize) -> Outcome<Vec<Credentials>> {
-    let one = |_| async { Ok::<_, cresset_e2e::Failure>(world.devices.check_in(None).await?) };
-    stream::iter(0..count).map(one).buffer_unordered(TOGETHER).try_collect().await
+/// The server's share of a core while all devices ping it in turn.
+async fn watch(subject: &Subject, holder: &mut Holder, options: &Options) -> Outcome<()> {
+    let (pid, other) = (subject.binary.pid(), holder.pid()?);
+    let (before, rate) = (load(), options.count as f64 / options.heartbeat);
+    let time = Duration::from_secs(options.seconds);
+    let beats = (rate * time.as_secs_f64()).ceil();
+    let (server, generator, begun) = (cpu(pid)?, cpu(other)?, Instant::now());
+    holder.beat(beats as usize, time).await?;
+    let took = begun.elapsed().as_secs_f64();
+    let share = |now: Duration, before: Duration| (now - before).as_secs_f64() * 100.0 / took;
+    println!(
+        "  a heartbeat of each every {:.0} s, {:.1}/s for {took:.0} s: {:.2} % of a core (generator {:.2} %)   (load {before} -> {})",
+        options.heartbeat,
+        beats / took,
+        share(cpu(pid)?, server),
+        share(cpu(other)?, generator),
+        load()
+    );
+    println!("  resident memory of the server after that: {} MB", resident(pid)? >> 10);
+    Ok(())
 }
 
 /// The process that holds the connections, seen from here.
@@ -74,12 +119,25 @@ impl Holder {
         Ok(holder)
     }
 
-    /// Opens some more, and waits until all are logged in.
-    async fn open(&mut self, count: usize) -> Outcome<()> {
-        self.say(&count.to_string()).await?;
+    fn pid(&self) -> Outcome<u32> {
+        Ok(self.child.id().ok_or("the connections are gone")?)
+    }
+
+    /// Opens some, and waits until all are logged in.
+    async fn open(&mut self, some: std::ops::Range<usize>) -> Outcome<()> {
+        self.ask(&json!({ "open": [some.start, some.end] })).await
+    }
+
+    /// So many heartbeats in so much time.
+    async fn beat(&mut self, count: usize, time: Duration) -> Outcome<()> {
+        self.ask(&json!({ "beat": [count, time.as_secs()] })).await
+    }
+
+    async fn ask(&mut self, order: &Value) -> Outcome<()> {
+        self.say(&order.to_string()).await?;
         let mut line = String::new();
         self.output.read_line(&mut line).await?;
-        if line.trim() == "open" { Ok(()) } else { Err("the connections cannot be opened".into()) }
+        if line.trim() == DONE { Ok(()) } else { Err("the process with the connections has failed".into()) }
     }
 
     async fn say(&mut self, line: &str) -> Outcome<()> {
@@ -92,34 +150,34 @@ impl Holder {
     }
 }
 
-/// The holding process: the first line says where and who, each other one how many more to open.
+const DONE: &str = "done";
+
+/// The holding process: the first line says where and who, each other one what to do.
 pub(crate) async fn hold() -> Outcome<()> {
-    allow_many_files()?;
     let mut lines = BufReader::new(tokio::io::stdin()).lines();
     let task: Value = serde_json::from_str(&lines.next_line().await?.ok_or("nothing to do")?)?;
     let text = |name: &str| task[name].as_str().unwrap_or_default();
-    let endpoints = Endpoints {
-        http_base: "http://unused.invalid".into(),
-        mcs: text("mcs").into(),
-        server_name: Some("mtalk.google.com".into()),
-    };
-    let client = Client::new(endpoints, Trust::pem(text("ca"))?)?;
-    let mut devices = task["devices"].as_array().cloned().unwrap_or_default().into_iter();
+    let tls = Trust { pem: text("ca").to_owned() }.client(&[])?;
+    let listener = Listener { address: text("mcs").parse()?, name: "mtalk.google.com", tls };
+    let devices = task["devices"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let devices = devices.iter().map(device).collect::<Outcome<_>>()?;
+    let devices = Devices::start(devices, listener, Clock::start());
     while let Some(line) = lines.next_line().await? {
-        let more: Vec<Value> = devices.by_ref().take(line.parse()?).collect();
-        for batch in more.chunks(TOGETHER) {
-            try_join_all(batch.iter().map(|device| connect(&client, device))).await?;
+        let order: Value = serde_json::from_str(&line)?;
+        let number = |name: &str, at: usize| order[name][at].as_u64().unwrap_or_default();
+        if order["open"].is_array() {
+            let some = number("open", 0) as usize..number("open", 1) as usize;
+            devices.ask(move |room| room.come(some)).await?;
+        } else {
+            let (count, time) = (number("beat", 0) as usize, Duration::from_secs(number("beat", 1)));
+            devices.ask(move |room| room.beat(count, time)).await?;
         }
-        println!("open");
+        println!("{DONE}");
     }
     Ok(())
 }
 
-/// Connects a device, and leaves a task to answer what the server asks.
-async fn connect(client: &Client, device: &Value) -> Outcome<()> {
-    let number = |at: usize| device[at].as_u64().ok_or("a device is two numbers");
-    let device = Credentials { android_id: number(0)?, security_token: number(1)? };
-    let mut connection = client.connect(&device, ConnectOptions::default()).await?;
-    tokio::spawn(async move { while let Ok(Some(_)) = connection.next().await {} });
-    Ok(())
+fn device(numbers: &Value) -> Outcome<Credentials> {
+    let number = |at: usize| numbers[at].as_u64().ok_or("a device is two numbers");
+    Ok(Credentials { android_id: number(0)?, security_token: number(1)? })
 }

@@ -26,7 +26,7 @@ use self::checker::{Checker, Fault};
 use self::crowd::Crowd;
 use crate::offline::{self, Plan};
 use crate::topic::Jobs;
-use crate::{Cli, Subject, topics};
+use crate::{Cli, Subject, stop, topics};
 
 pub(super) const TOPIC: &str = "everyone";
 
@@ -241,16 +241,6 @@ impl Lab {
     }
 }
 
-/// This thread ends the connections of `world`, which the server waits for.
-async fn stop(binary: Binary, world: World) -> Outcome<()> {
-    drop(world);
-    if tokio::task::spawn_blocking(|| binary.stop()).await?? {
-        Ok(())
-    } else {
-        Err("the server did not stop well".into())
-    }
-}
-
-fn store_of(data: &Path) -> Outcome<PathBuf> {
+pub(crate) fn store_of(data: &Path) -> Outcome<PathBuf> {
     Ok(DataFolder::open(data).map_err(|e| e.to_string())?.store())
 }

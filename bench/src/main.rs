@@ -5,24 +5,31 @@
 //! `cargo build --release -p cresset-server && cargo run --release -p cresset-bench -- all`
 
 mod compare;
+mod crowd;
+mod devices;
+mod direct;
 mod figures;
 mod fsync;
 mod http1;
 mod http2;
 mod idle;
 mod kill;
+mod logins;
 mod offline;
 mod parse;
 mod process;
+mod restart;
 mod send;
+mod stamped;
 mod subscribe;
+mod subscriber;
 mod topic;
 mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use cresset_e2e::{Binary, Outcome, World};
 use tempfile::TempDir;
 
@@ -46,7 +53,7 @@ enum Command {
     /// What one fdatasync costs here, and sends that wait for one another
     Fsync,
     /// Memory and CPU time of connected, silent devices
-    Idle(Idle),
+    Idle(idle::Options),
     /// Reading a request: the largest message, and bodies made to hurt (no server)
     Parse,
     /// Kills the server in the middle of fan-outs: nobody may be lost, nothing doubled
@@ -59,16 +66,15 @@ enum Command {
     Subscribe(subscribe::Options),
     /// A send to a topic of many registrations that are not connected
     Topic(topic::Options),
+    /// Sends to single devices that are connected: from the request to the acknowledged row
+    Direct(direct::Options),
+    /// New logins a second, and what others notice of them
+    Logins(logins::Options),
+    /// Kills the server when much waits in its queues: until it serves, until a device has its messages
+    Restart(restart::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
-}
-
-#[derive(Args, Clone, Copy, Debug)]
-struct Idle {
-    /// Connections
-    #[arg(long, default_value_t = idle::COUNT)]
-    count: usize,
 }
 
 fn main() -> ExitCode {
@@ -89,18 +95,21 @@ fn run(cli: &Cli) -> Outcome<()> {
         match &cli.command {
             Command::Send(options) => send::measure(&Subject::start(cli).await?, options).await,
             Command::Fsync => fsync::measure(&Subject::start(cli).await?).await,
-            Command::Idle(idle) => idle::measure(&Subject::start(cli).await?, idle.count).await,
+            Command::Idle(options) => idle::measure(cli, options).await,
             Command::Parse => parse::measure(),
             Command::All => {
                 parse::measure()?;
                 fsync::measure(&Subject::start(cli).await?).await?;
                 send::measure(&Subject::start(cli).await?, &send::Options::default()).await?;
-                idle::measure(&Subject::start(cli).await?, idle::COUNT).await
+                idle::measure(cli, &idle::Options::default()).await
             }
             Command::Compare(options) => compare::measure(cli, options).await,
             Command::Subscribe(options) => subscribe::measure(&Subject::start(cli).await?, options).await,
             Command::Kill(options) => kill::check(cli, options).await,
             Command::Topic(options) => topic::measure(cli, options).await,
+            Command::Direct(options) => direct::measure(cli, options).await,
+            Command::Logins(options) => logins::measure(cli, options).await,
+            Command::Restart(options) => restart::measure(cli, options).await,
             Command::Hold => idle::hold().await,
         }
     })
@@ -133,5 +142,27 @@ impl Subject {
         let binary = Binary::start(&cli.program()?, &folder.path().join("data"))?;
         let world = World::of_demo(&binary).await?;
         Ok(Self { binary, world, folder })
+    }
+
+    /// The same with a configuration, as a service that says nothing unless something is wrong.
+    async fn serve(cli: &Cli, configuration: &str) -> Outcome<Self> {
+        let Self { binary, world, folder } = Self::start(cli).await?;
+        let data = binary.folder.clone();
+        stop(binary, world).await?;
+        let config = folder.path().join("cresset.toml");
+        std::fs::write(&config, format!("[log]\nlevel = \"warn\"\n{configuration}"))?;
+        let binary = Binary::serve(&cli.program()?, &data, &config)?;
+        let world = World::of_demo(&binary).await?;
+        Ok(Self { binary, world, folder })
+    }
+}
+
+/// This thread ends the connections of `world`, which the server waits for.
+async fn stop(binary: Binary, world: World) -> Outcome<()> {
+    drop(world);
+    if tokio::task::spawn_blocking(|| binary.stop()).await?? {
+        Ok(())
+    } else {
+        Err("the server did not stop well".into())
     }
 }

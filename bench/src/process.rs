@@ -46,6 +46,32 @@ fn status(pid: u32, name: &str) -> Outcome<u64> {
     Ok(line.split_whitespace().nth(1).ok_or_else(|| format!("{name} has no value"))?.parse()?)
 }
 
+/// What the kernel holds for sockets, in kB: both ends of each connection, if they are on this machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kernel {
+    /// Data in the buffers of TCP.
+    pub(crate) buffers: u64,
+    /// Small objects of all kinds, which everything else on the machine moves too.
+    pub(crate) slab: u64,
+}
+
+impl Kernel {
+    pub(crate) fn now() -> Outcome<Self> {
+        let sockets = std::fs::read_to_string("/proc/net/sockstat")?;
+        let tcp =
+            sockets.lines().find(|line| line.starts_with("TCP:")).ok_or("there is no TCP in sockstat")?;
+        let pages = number_after(tcp, "mem")?;
+        let page = number_after(&std::fs::read_to_string("/proc/self/smaps")?, "KernelPageSize:")?;
+        let slab = number_after(&std::fs::read_to_string("/proc/meminfo")?, "Slab:")?;
+        Ok(Self { buffers: pages * page, slab })
+    }
+}
+
+fn number_after(text: &str, name: &str) -> Outcome<u64> {
+    let value = text.split_whitespace().skip_while(|word| *word != name).nth(1);
+    Ok(value.ok_or_else(|| format!("there is no {name}"))?.parse()?)
+}
+
 /// What the files of a folder take on the disk, in bytes; holes are not counted.
 pub(crate) fn on_disk(folder: &Path) -> Outcome<u64> {
     let mut bytes = 0;
@@ -68,4 +94,16 @@ pub(crate) fn allow_many_files() -> Outcome<u64> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     Ok(hard)
+}
+
+/// So many open files, also beyond the limit that this user was given, where it may be raised.
+pub(crate) fn allow_files(wanted: u64) -> Outcome<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if hard >= wanted {
+        return allow_many_files().map(drop);
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted).map_err(|e| {
+        format!("{wanted} files must be open at a time, the limit is {hard}, and raising it fails: {e}")
+            .into()
+    })
 }

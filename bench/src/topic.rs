@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use crate::figures::Spread;
 use crate::offline::{self, Plan};
 use crate::process::{allow_many_files, cpu, forget_peak, load, on_disk, peak, resident};
-use crate::{Cli, Subject, http1};
+use crate::{Cli, Subject, http1, stop};
 
 /// Bytes of a message's content.
 const PAYLOAD: usize = 256;
@@ -158,11 +158,7 @@ async fn make(cli: &Cli, options: &Options, data: &Path) -> Outcome<()> {
             .then(|| topic(SPARSE).map(|topic| (topic, options.members_of_one)))
             .transpose()?,
     };
-    // This thread ends the connections of `world`, which the server waits for.
-    drop(world);
-    if !tokio::task::spawn_blocking(|| binary.stop()).await?? {
-        return Err("the server did not stop well".into());
-    }
+    stop(binary, world).await?;
     let before = load();
     let store = DataFolder::open(data).map_err(|e| e.to_string())?.store();
     let made = offline::make(&store, &plan).await?;
@@ -182,10 +178,7 @@ async fn make(cli: &Cli, options: &Options, data: &Path) -> Outcome<()> {
 async fn start_again(cli: &Cli, options: &Options, subject: Subject) -> Outcome<Subject> {
     let Subject { binary, world, folder } = subject;
     let data = binary.folder.clone();
-    drop(world);
-    if !tokio::task::spawn_blocking(|| binary.stop()).await?? {
-        return Err("the server did not stop well".into());
-    }
+    stop(binary, world).await?;
     start(cli, options, folder, &data).await
 }
 
@@ -270,7 +263,7 @@ fn print(which: &str, sends: &[Send]) {
 }
 
 /// Until the server has nothing to do any more.
-async fn wait_for_rest(subject: &Subject) -> Outcome<()> {
+pub(crate) async fn wait_for_rest(subject: &Subject) -> Outcome<()> {
     let (pid, until) = (subject.binary.pid(), Instant::now() + PATIENCE);
     let mut before = cpu(pid)?;
     while Instant::now() < until {

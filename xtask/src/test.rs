@@ -56,6 +56,7 @@ pub(crate) fn run() -> Result<ExitCode, String> {
     let mut counts = cargo_tests()?;
     counts += crashes();
     counts += kills_in_fan_outs()?;
+    counts += small_figures()?;
     counts += conformance::run(&[])?;
     Ok(counts.verdict())
 }
@@ -110,16 +111,35 @@ fn crashes() -> Counts {
 fn kills_in_fan_outs() -> Result<Counts, String> {
     let mut counts = Counts::default();
     for options in [&[][..], &["--sabotage"]] {
-        let fixed = ["kill", "--rounds", "3", "--registrations", "5000"];
-        heading(&format!("cresset-bench {} {}", fixed.join(" "), options.join(" ")));
-        let mut command = Command::new(target()?.join("debug/cresset-bench"));
-        let ended = command.args(fixed).args(options).current_dir(root()).status();
-        counts += match ended {
-            Ok(status) if status.success() => Counts::of(1, 0),
-            _ => Counts::of(0, 1),
-        };
+        counts += bench(&[&["kill", "--rounds", "3", "--registrations", "5000"], options].concat())?;
     }
     Ok(counts)
+}
+
+/// The figures are for releases; here they are so small that they mean nothing, and only have to be there.
+const SMALL_FIGURES: [&[&str]; 4] = [
+    &["idle", "--count", "300", "--seconds", "1", "--heartbeat", "10"],
+    &["direct", "--devices", "20", "--count", "200", "--runs", "1"],
+    &["logins", "--devices", "20", "--storm", "70", "--rate", "50", "--seconds", "1", "--rounds", "1"],
+    &["restart", "--devices", "20", "--each", "3", "--rounds", "1"],
+];
+
+fn small_figures() -> Result<Counts, String> {
+    let mut counts = Counts::default();
+    for arguments in SMALL_FIGURES {
+        counts += bench(arguments)?;
+    }
+    Ok(counts)
+}
+
+fn bench(arguments: &[&str]) -> Result<Counts, String> {
+    heading(&format!("cresset-bench {}", arguments.join(" ")));
+    let ended =
+        Command::new(target()?.join("debug/cresset-bench")).args(arguments).current_dir(root()).status();
+    Ok(match ended {
+        Ok(status) if status.success() => Counts::of(1, 0),
+        _ => Counts::of(0, 1),
+    })
 }
 
 pub(crate) fn heading(text: &str) {

@@ -4,22 +4,17 @@
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use bytes::Bytes;
-use cresset_device_client::Credentials;
 use cresset_e2e::{Device, Outcome, World};
-use cresset_wire::mcs::{
-    self, Decoder, Frame, HeartbeatAck, Incoming, IqStanza, LoginRequest, Role, STREAM_ACK,
-};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 
-use super::crowd::{Heard, Listener, Protocol};
 use super::peer::{Line, PAYLOAD, Peer, Publisher};
+use crate::crowd::{Listener, Protocol};
+use crate::devices;
+use crate::subscriber::Subscriber;
 use crate::{Subject, http1, topics};
 
-/// Chromium acknowledges after so many messages (`protocol/mcs.md` §7).
-const ACK_AFTER: u32 = 10;
-
-/// Check-ins and registrations at a time, and sends to tokens.
+/// Sends to tokens at a time.
 const TOGETHER: usize = 64;
 
 pub(crate) struct Cresset {
@@ -35,16 +30,14 @@ impl Cresset {
     pub(crate) async fn start(subject: Subject, counts: &[usize], direct: bool) -> Outcome<Self> {
         let most = counts.iter().copied().max().unwrap_or(0);
         let world = &subject.world;
-        let devices = stream::iter(0..most).map(|_| world.device()).buffer_unordered(TOGETHER);
-        let devices: Vec<Device> = devices.try_collect().await?;
+        let devices = devices::register(world, most).await?;
         if !direct {
             let tokens: Vec<&str> = devices.iter().map(|device| device.token.as_str()).collect();
             for count in counts {
                 topics::subscribe(world, &topic(*count), &tokens[..*count]).await?;
             }
         }
-        let tls = world.trust.client(&[])?;
-        let listener = Listener { address: world.running.mcs, name: "mtalk.google.com", tls };
+        let listener = devices::listener(world)?;
         Ok(Self { subject, devices, listener, direct })
     }
 }
@@ -162,162 +155,4 @@ async fn send_to_each(world: &World, bodies: &[Bytes]) -> Outcome<()> {
         }
     }
     Ok(())
-}
-
-struct Subscriber {
-    device: Credentials,
-    version_seen: bool,
-    /// Frames of the server's.
-    frames: i32,
-    unacknowledged: u32,
-}
-
-impl Subscriber {
-    fn new(device: Credentials) -> Self {
-        Self { device, version_seen: false, frames: 0, unacknowledged: 0 }
-    }
-
-    /// Frames are not decoded, but where they say something that matters.
-    fn take(&mut self, frame: &[u8], say: &mut Vec<u8>) -> Outcome<Heard> {
-        self.frames += 1;
-        match frame[0] {
-            8 if frame.len() > PAYLOAD => {
-                self.acknowledge_some(say);
-                Ok(Heard::Message)
-            }
-            3 => check_login(frame).map(|()| Heard::Subscribed),
-            0 => {
-                let last_stream_id_received = Some(self.frames);
-                let ack = HeartbeatAck { last_stream_id_received, ..HeartbeatAck::default() };
-                mcs::encode(&Frame::HeartbeatAck(ack), say);
-                Ok(Heard::Other)
-            }
-            1 | 7 => Ok(Heard::Other),
-            other => Err(format!("Cresset sent a frame {other} of {} bytes", frame.len()).into()),
-        }
-    }
-
-    fn acknowledge_some(&mut self, say: &mut Vec<u8>) {
-        self.unacknowledged += 1;
-        if self.unacknowledged == ACK_AFTER {
-            self.unacknowledged = 0;
-            let mut iq = IqStanza::carrying(STREAM_ACK, Vec::new());
-            iq.last_stream_id_received = Some(self.frames);
-            mcs::encode(&Frame::Iq(Box::new(iq)), say);
-        }
-    }
-}
-
-impl Protocol for Subscriber {
-    fn hello(&mut self, say: &mut Vec<u8>) {
-        say.push(mcs::VERSION);
-        mcs::encode(&Frame::LoginRequest(Box::new(login(self.device))), say);
-    }
-
-    fn next(&mut self, heard: &[u8], say: &mut Vec<u8>) -> Outcome<Option<(usize, Heard)>> {
-        if !self.version_seen {
-            self.version_seen = !heard.is_empty();
-            return Ok(self.version_seen.then_some((1, Heard::Other)));
-        }
-        let Some(end) = extent(heard)? else { return Ok(None) };
-        let Some(frame) = heard.get(..end) else { return Ok(None) };
-        Ok(Some((end, self.take(frame, say)?)))
-    }
-}
-
-/// Where the first frame ends: a tag, the size as a varint, so many bytes.
-fn extent(heard: &[u8]) -> Outcome<Option<usize>> {
-    let mut size = 0;
-    for (n, byte) in heard.iter().skip(1).enumerate() {
-        if n == 5 {
-            return Err("Cresset sent a size of more than five bytes".into());
-        }
-        size |= usize::from(byte & 0x7f) << (7 * n);
-        if byte & 0x80 == 0 {
-            return Ok(Some(n + 2 + size));
-        }
-    }
-    Ok(None)
-}
-
-fn check_login(frame: &[u8]) -> Outcome<()> {
-    let bytes = [&[mcs::VERSION], frame].concat();
-    match Decoder::new(Role::Client).next(&mut bytes.as_slice())? {
-        Some(Incoming::Frame(Frame::LoginResponse(response))) if response.error.is_none() => Ok(()),
-        other => Err(format!("a login was answered {other:?}").into()),
-    }
-}
-
-/// As Chromium's, who asks for no heartbeats.
-fn login(device: Credentials) -> LoginRequest {
-    let Credentials { android_id, security_token } = device;
-    LoginRequest {
-        id: "chrome-156.0.0.0".into(),
-        domain: "mcs.android.com".into(),
-        user: android_id.to_string(),
-        resource: android_id.to_string(),
-        auth_token: security_token.to_string(),
-        device_id: Some(format!("android-{android_id:x}")),
-        setting: vec![mcs::Setting { name: "new_vc".into(), value: "1".into() }],
-        adaptive_heartbeat: Some(false),
-        use_rmq2: Some(true),
-        auth_service: Some(2),
-        network_type: Some(1),
-        ..LoginRequest::default()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use cresset_wire::mcs::{AppData, DataMessageStanza, HeartbeatPing, LoginResponse};
-
-    use super::*;
-
-    fn encoded(frame: &Frame) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        mcs::encode(frame, &mut bytes);
-        bytes
-    }
-
-    fn message() -> Vec<u8> {
-        let app_data = vec![AppData::new("k", "x".repeat(PAYLOAD - 1))];
-        encoded(&Frame::Data(Box::new(DataMessageStanza { app_data, ..DataMessageStanza::default() })))
-    }
-
-    #[test]
-    fn the_tenth_message_is_acknowledged_with_all_before_it() {
-        let mut subscriber = Subscriber::new(Credentials { android_id: 1, security_token: 1 });
-        let mut say = Vec::new();
-        assert_eq!(subscriber.next(&[mcs::VERSION], &mut say).unwrap(), Some((1, Heard::Other)));
-        let login = encoded(&Frame::LoginResponse(Box::default()));
-        assert_eq!(subscriber.next(&login, &mut say).unwrap(), Some((login.len(), Heard::Subscribed)));
-        let message = message();
-        for end in 0..message.len() {
-            assert_eq!(subscriber.next(&message[..end], &mut say).unwrap(), None);
-        }
-        for _ in 0..ACK_AFTER {
-            assert!(say.is_empty());
-            assert_eq!(subscriber.next(&message, &mut say).unwrap(), Some((message.len(), Heard::Message)));
-        }
-        let mut said = Decoder::new(Role::Server);
-        let bytes = [&[mcs::VERSION], say.as_slice()].concat();
-        let Some(Incoming::Frame(frame)) = said.next(&mut bytes.as_slice()).unwrap() else {
-            panic!("no frame")
-        };
-        assert_eq!(frame.last_stream_id_received(), 11);
-    }
-
-    #[test]
-    fn pings_are_answered_and_refusals_are_errors() {
-        let mut subscriber = Subscriber::new(Credentials { android_id: 1, security_token: 1 });
-        subscriber.version_seen = true;
-        let mut say = Vec::new();
-        let ping = encoded(&Frame::HeartbeatPing(HeartbeatPing::default()));
-        assert_eq!(subscriber.next(&ping, &mut say).unwrap(), Some((2, Heard::Other)));
-        assert_eq!(say[0], 1);
-        let error = Some(mcs::ErrorInfo { code: 401, ..mcs::ErrorInfo::default() });
-        let refused =
-            encoded(&Frame::LoginResponse(Box::new(LoginResponse { error, ..LoginResponse::default() })));
-        assert!(subscriber.next(&refused, &mut say).is_err());
-    }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use cresset_e2e::Outcome;
 
-use super::crowd::{Heard, Listener, Protocol};
 use super::peer::{Line, PAYLOAD, Peer, Process, Publisher, ask, find};
+use crate::crowd::{Heard, Listener, Protocol};
 
 const TOPIC: &str = "news";
 

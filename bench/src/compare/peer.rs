@@ -12,7 +12,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, StreamOwned};
 use tempfile::TempDir;
 
-use super::crowd::{Listener, Protocol};
+use crate::crowd::{Listener, Protocol};
 
 /// Bytes of a message's content.
 pub(crate) const PAYLOAD: usize = 256;
