@@ -150,6 +150,10 @@ impl Room {
         self.crowd.wait_for_logins(0)
     }
 
+    pub(crate) fn leave(&mut self, some: impl IntoIterator<Item = usize>) -> Outcome<()> {
+        some.into_iter().try_for_each(|place| self.crowd.leave(place))
+    }
+
     /// Has everybody acknowledge what is left.
     pub(crate) fn acknowledge(&mut self) -> Outcome<()> {
         (0..self.devices.len()).try_for_each(|place| self.crowd.prompt(place, Prompt::Acknowledge))

@@ -37,6 +37,15 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or(f64::NAN)
 }
 
+/// How steep the line is that lies closest to some points (least squares).
+pub(crate) fn slope(points: &[(f64, f64)]) -> f64 {
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / points.len() as f64;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let rise: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let run: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    rise / run
+}
+
 /// The middle, and how far the others lie around it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Spread {
@@ -64,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_and_medians_are_of_the_sorted() {
+    fn percentiles_medians_and_slopes_are_right() {
         let mut latencies = Latencies::default();
         for micros in (0..=100).rev() {
             latencies.add(Duration::from_micros(micros * 1_000));
@@ -72,6 +81,8 @@ mod tests {
         assert_eq!(latencies.p50_p99(), (50.0, 99.0));
         assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
         assert!(median(Vec::new()).is_nan());
+        assert_eq!(slope(&[(0.0, 1.0), (1.0, 3.0), (2.0, 5.0)]), 2.0);
+        assert!(slope(&[(1.0, 1.0)]).is_nan());
         assert_eq!(Spread::of(vec![3.0, 1.0, 2.0]).to_string(), "2.00 (1.00 to 3.00)");
     }
 }

@@ -20,6 +20,7 @@ mod parse;
 mod process;
 mod restart;
 mod send;
+mod soak;
 mod stamped;
 mod subscribe;
 mod subscriber;
@@ -72,6 +73,8 @@ enum Command {
     Logins(logins::Options),
     /// Kills the server when much waits in its queues: until it serves, until a device has its messages
     Restart(restart::Options),
+    /// A steady load for long: does memory grow, does the data folder?
+    Soak(soak::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
@@ -110,6 +113,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Direct(options) => direct::measure(cli, options).await,
             Command::Logins(options) => logins::measure(cli, options).await,
             Command::Restart(options) => restart::measure(cli, options).await,
+            Command::Soak(options) => soak::run(cli, options).await,
             Command::Hold => idle::hold().await,
         }
     })

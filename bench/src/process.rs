@@ -1,5 +1,6 @@
 //! What the kernel says of a process and of the machine.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -72,13 +73,18 @@ fn number_after(text: &str, name: &str) -> Outcome<u64> {
     Ok(value.ok_or_else(|| format!("there is no {name}"))?.parse()?)
 }
 
-/// What the files of a folder take on the disk, in bytes; holes are not counted.
+/// What the files of a folder take on the disk, in bytes; holes are not counted. A file that its server
+/// deletes in the meantime takes nothing.
 pub(crate) fn on_disk(folder: &Path) -> Outcome<u64> {
     let mut bytes = 0;
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let about = entry.metadata()?;
-        bytes += if about.is_dir() { on_disk(&entry.path())? } else { about.blocks() * 512 };
+        match entry.metadata() {
+            Ok(about) if about.is_dir() => bytes += on_disk(&entry.path())?,
+            Ok(about) => bytes += about.blocks() * 512,
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(e.into()),
+        }
     }
     Ok(bytes)
 }

@@ -117,11 +117,26 @@ fn kills_in_fan_outs() -> Result<Counts, String> {
 }
 
 /// The figures are for releases; here they are so small that they mean nothing, and only have to be there.
-const SMALL_FIGURES: [&[&str]; 4] = [
+const SMALL_FIGURES: [&[&str]; 5] = [
     &["idle", "--count", "300", "--seconds", "1", "--heartbeat", "10"],
     &["direct", "--devices", "20", "--count", "200", "--runs", "1"],
     &["logins", "--devices", "20", "--storm", "70", "--rate", "50", "--seconds", "1", "--rounds", "1"],
     &["restart", "--devices", "20", "--each", "3", "--rounds", "1"],
+    &[
+        "soak",
+        "--minutes",
+        "0.1",
+        "--every",
+        "1",
+        "--rate",
+        "50",
+        "--devices",
+        "20",
+        "--stay",
+        "4",
+        "--away",
+        "1",
+    ],
 ];
 
 fn small_figures() -> Result<Counts, String> {
