@@ -121,7 +121,7 @@ impl Checker<'_> {
     fn is_for(&self, sent: &Sent, at: usize) -> Known {
         let registration = &self.world.registrations[at];
         let same_project = self.world.apps[registration.app].project == sent.project;
-        let until = sent.spread.unwrap_or(Moment::MAX);
+        let until = self.spread_until(sent);
         match &sent.to {
             _ if !same_project || !sent.may_be_there() => Known::No,
             To::Registration(to) => Known::from(*to == at).and(lived_then(registration, sent)),
@@ -131,6 +131,18 @@ impl Checker<'_> {
                 let is_in = |topic| registration.was_in(topic, sent.begun, until);
                 condition.holds(&is_in).and(registration.lived(sent.begun, until))
             }
+        }
+    }
+
+    /// Until when its members may have been looked at. A job whose time is over is not seen any more; if the
+    /// clock is set back, it is.
+    fn spread_until(&self, sent: &Sent) -> Moment {
+        let ttl = sent.android.ttl.max(sent.web.ttl).as_micros() as u64;
+        let is_over =
+            |id: MessageId| self.world.clock.latest_since(sent.begun) >= id.micros.saturating_add(ttl);
+        match sent.spread {
+            Some(spread) if ttl == 0 || !sent.id().is_some_and(is_over) => spread,
+            _ => Moment::MAX,
         }
     }
 

@@ -27,7 +27,8 @@
 //!   spread; its time had come and the clock was set back; or its registration moved to another device in
 //!   between. An acknowledgement by a device that never had the message is none.
 //! - **Order.** Of one app and priority, on one connection: who was accepted before another was sent comes
-//!   first, unless it was now or never, the registration moved in between, its time had come and the
+//!   first, unless the store could not write in between (then what is for many waits, and the others do
+//!   not wait for it), it was now or never, the registration moved in between, its time had come and the
 //!   clock was set back, or the server was started with the clock set back by a day or more in between, when
 //!   ids begin anew (`cresset_delivery`, `ids.rs`).
 //! - **Ids.** A delivery always has the id that its sender was told (of a set: the same moment), and no other
@@ -35,7 +36,7 @@
 //! - **Late**: nothing leaves the server after its time. **Now or never**: only in the life of the server that
 //!   accepted it, to who was connected before it was spread.
 //! - **Astray**: nobody gets what may not be for them, or was refused for good. What was answered 503, or not at
-//!   all, may come or not. A notice tells of more than the limit, and, without a crash, of no more than were sent.
+//!   all, may come or not. A notice tells of more than the limit, and, without a crash and with room on the disk, of no more than were sent.
 //! - **Refused**: no living registration is unknown, and nothing is `INTERNAL`.
 //!
 //! # What is not real

@@ -199,6 +199,8 @@ pub(crate) struct World {
     lives: usize,
     /// When each life of the server ended.
     pub(crate) ends: Vec<Moment>,
+    /// When the store could not write, and when again.
+    pub(crate) full: Vec<(Moment, Moment)>,
     era: usize,
     steps_left: usize,
     commit_planned: bool,
@@ -275,7 +277,7 @@ impl World {
         let Some(house) = &self.house else { return };
         let now = self.clock.run();
         let mut open: BTreeMap<usize, usize> = BTreeMap::new();
-        for sent in self.sent.iter_mut().rev().take(200) {
+        for sent in self.sent.iter_mut().rev() {
             if sent.spread.is_some() || sent.id().is_none() {
                 continue;
             }

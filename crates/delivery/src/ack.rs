@@ -1,10 +1,12 @@
 //! Ack: a device has a message; it is never delivered again.
 
 use cresset_message::{DeviceId, MessageId, Timestamp};
-use cresset_store::StoreError;
+use cresset_store::tables::inbox;
+use cresset_store::{Batch, StoreError};
 
 use crate::Dispatcher;
 use crate::buckets::{Bucket, Struck};
+use crate::inbox::DELETED_TOGETHER;
 use crate::presence::Carried;
 use crate::trace::{Dropped, End};
 
@@ -41,18 +43,27 @@ impl Dispatcher {
         ends: impl Iterator<Item = (MessageId, End)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut in_inbox = Vec::new();
+        let (mut in_inbox, mut left) = (Vec::new(), Vec::new());
         for (id, end) in ends {
             match strike(carried, id, end) {
-                Some((_, Struck::Off)) => {
+                Some((_, Struck::Off)) => self.traces.count(end, 1),
+                Some((bucket, Struck::OffAndMaybeLeft)) => {
                     self.traces.count(end, 1);
-                    continue;
+                    drop(bucket.rows.lock().await);
+                    left.push(id);
                 }
                 // Its row may be on its way, and must not come after its deletion.
-                Some((bucket, _)) => drop(bucket.rows.lock().await),
-                None => {}
+                Some((bucket, _)) => {
+                    drop(bucket.rows.lock().await);
+                    in_inbox.push((id, end));
+                }
+                None => in_inbox.push((id, end)),
             }
-            in_inbox.push((id, end));
+        }
+        for left in left.chunks(DELETED_TOGETHER) {
+            let mut batch = Batch::default();
+            left.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+            self.store.write(batch, now).await?;
         }
         if in_inbox.is_empty() {
             return Ok(());

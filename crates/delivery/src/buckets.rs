@@ -160,8 +160,10 @@ impl State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Struck {
     Off,
-    /// It is on its way into the inbox, or there: it must go from there too.
+    /// It may be on its way into the inbox, or there: it must go from there too.
     OffAndMaybeInbox,
+    /// The same, by a process that ended before its set said so: a row that it left must go.
+    OffAndMaybeLeft,
     NotThere,
 }
 
@@ -308,8 +310,12 @@ impl Bucket {
             (true, true) => live.ends.add(slot, MOVED, None),
             (false, _) => {}
         }
+        // A former process may have made rows, and ended before the set said so.
+        let is_old = !live.fanout.whole.load(Ordering::Relaxed);
         match (there, live.ageing) {
             (_, true) => Struck::OffAndMaybeInbox,
+            (true, false) if is_old => Struck::OffAndMaybeLeft,
+            (false, false) if is_old => Struck::OffAndMaybeInbox,
             (true, false) => Struck::Off,
             (false, false) => Struck::NotThere,
         }

@@ -2,7 +2,7 @@
 //! that sending does not pay for it; and once in a while for those who stay away, so that what waits
 //! for them does not grow for weeks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cresset_message::{DeviceId, Layout, MessageId, RegistrationId, Timestamp, limits};
@@ -131,6 +131,7 @@ impl Dispatcher {
     ) -> Result<BTreeMap<RegistrationId, Waiting>, StoreError> {
         let partition = devices::partition(device);
         let mut found: BTreeMap<RegistrationId, Waiting> = BTreeMap::new();
+        let mut rows_of = HashSet::new();
         let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
         while let Some(rows) = pages.next(now).await? {
             for row in &rows {
@@ -138,6 +139,7 @@ impl Dispatcher {
                 // Whoever reads the inbox says what is wrong with a row that cannot be read.
                 let Ok(record) = InboxRecord::from_bytes(&row.value) else { continue };
                 let Some(registration) = record.registration else { continue };
+                rows_of.insert(id);
                 found.entry(registration.into()).or_default().add(id, record.deleted, record.collapse_key);
             }
         }
@@ -148,7 +150,10 @@ impl Dispatcher {
                     continue;
                 }
                 let key = terms.collapse_key.as_deref().map(str::to_owned);
-                found.entry(carried.id()).or_default().add(id, 0, key);
+                // It may have a row as well, and is one delivery.
+                if !rows_of.contains(&id) {
+                    found.entry(carried.id()).or_default().add(id, 0, key);
+                }
             }
         }
         found.values_mut().for_each(Waiting::sort);
@@ -185,6 +190,12 @@ impl Dispatcher {
         verdict.dropped.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
         let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(|(id, _)| in_set(id));
+        // A process that ended early may have left rows of them all the same.
+        for left in sets.chunks(DELETED_TOGETHER) {
+            let mut batch = Batch::default();
+            left.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
+            self.store.write(batch, now).await?;
+        }
         let mut rows = rows.chunks(DELETED_TOGETHER);
         loop {
             let ends = rows.next().unwrap_or_default();

@@ -74,7 +74,9 @@ impl Checker<'_> {
         };
         let most = world.sent.iter().filter(is_plain).count();
         let limit = world.quotas().stored.filter(|_| world.apps[app].kind == Kind::Android);
-        if limit.is_none_or(|limit| total <= limit) || total as usize > most * (world.kills() + 1) {
+        if limit.is_none_or(|limit| total <= limit)
+            || total as usize > most * (world.kills() + world.full.len() + 1)
+        {
             let what = format!("app {app} is told of {total} of {most} messages; the limit is {limit:?}");
             self.broke(Broken::FalseNotice, None, Some(app), what);
         }
@@ -194,6 +196,7 @@ impl Checker<'_> {
                 && *era == sent.era
                 && !self.has_moved(app, sent.begun, receipt.at)
                 && !self.was_over(receipt)
+                && !self.was_full(sent.begun, receipt.at)
             {
                 let what = format!(
                     "message {number} for app {app} came after message {other} on connection {}",
@@ -206,6 +209,11 @@ impl Checker<'_> {
                 *entry = (sent.begun, number, sent.era);
             }
         }
+    }
+
+    /// What is older and for many could not be made rows of.
+    fn was_full(&self, from: Moment, to: Moment) -> bool {
+        self.world.full.iter().any(|(begun, ended)| *begun <= to && *ended >= from)
     }
 
     fn has_moved(&self, app: usize, from: Moment, to: Moment) -> bool {

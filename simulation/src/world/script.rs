@@ -227,6 +227,7 @@ impl World {
         self.engine.set_refuses(true);
         let after = self.dice.span(1_000, 10 * MINUTE);
         self.plan(after, Event::StoreHeals);
+        self.full.push((self.clock.run(), self.clock.run() + after));
     }
 
     fn set_the_clock(&mut self) {

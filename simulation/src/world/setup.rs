@@ -87,6 +87,7 @@ impl World {
             sent: Vec::new(),
             lives: 0,
             ends: Vec::new(),
+            full: Vec::new(),
             era: 0,
             commit_planned: false,
             second_planned: false,
