@@ -1,7 +1,8 @@
-"""Push receivers that others wrote for Python, unmodified, each as a device: it registers, receives, goes
-away and comes back."""
+"""Push receivers that others wrote for Python, and one for Rust, unmodified, each as a device: it
+registers, receives, goes away and comes back."""
 
 import json
+import os
 import queue
 import subprocess
 import sys
@@ -11,7 +12,15 @@ from pathlib import Path
 import pytest
 from firebase_admin import messaging
 
-PROGRAM = Path(__file__).with_name("receivers.py")
+PROGRAM = [sys.executable, "-B", str(Path(__file__).with_name("receivers.py"))]
+# conformance/rust
+LISTENER = [os.environ["CONFORMANCE_LISTENER"]]
+RECEIVERS = {
+    "firebase_messaging": [*PROGRAM, "firebase_messaging"],
+    "fcm_receiver": [*PROGRAM, "fcm_receiver"],
+    "rustpluspushreceiver": [*PROGRAM, "rustpluspushreceiver"],
+    "fcm-push-listener": LISTENER,
+}
 PATIENCE_SECONDS = 20
 
 
@@ -25,7 +34,7 @@ class Receiver:
 
     def connect(self, received):
         self._lines = queue.Queue()
-        command = [sys.executable, "-B", str(PROGRAM), self._name]
+        command = RECEIVERS[self._name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         json.dump({"kept": self._kept, "received": received}, self._process.stdin)
         self._process.stdin.close()
@@ -58,7 +67,7 @@ class Receiver:
         messaging.send(messaging.Message(token=self.token, data={"n": n}))
 
 
-@pytest.fixture(scope="module", params=["firebase_messaging", "fcm_receiver", "rustpluspushreceiver"])
+@pytest.fixture(scope="module", params=RECEIVERS)
 def receiver(request):
     receiver = Receiver(request.param)
     yield receiver

@@ -393,6 +393,7 @@ impl Projects {
             .arg(&self.0)
             .args(["--", "timeout", "--kill-after=10", SUITE_SECONDS])
             .env("CONFORMANCE_NODE", setup::node())
+            .env("CONFORMANCE_LISTENER", setup::rust_receiver()?)
             .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
             .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
             .env("CONFORMANCE_PROJECT_PER_MINUTE", PROJECT_PER_MINUTE.to_string())

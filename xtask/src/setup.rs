@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::run::{is_root, output, quietly, root, succeeds};
+use crate::run::{is_root, output, quietly, root, succeeds, target};
 
 /// Debian packages, and a command that succeeds where what we want of each is there, whoever brought it.
-const PACKAGES: [(&str, &[&str]); 12] = [
+const PACKAGES: [(&str, &[&str]); 13] = [
     ("chromium", &["test", "-x", "/usr/bin/chromium"]),
     ("default-jdk-headless", &["javac", "-version"]),
     ("e2fsprogs", &["test", "-x", "/sbin/mkfs.ext4"]),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &[&str]); 12] = [
     ("libnss3-tools", &["test", "-x", "/usr/bin/certutil"]),
     ("maven", &["mvn", "--version"]),
     ("npm", &["npm", "--version"]),
+    ("protobuf-compiler", &["protoc", "--version"]),
     ("python3-venv", &["python3", "-c", "import ensurepip, venv"]),
     ("util-linux", &["test", "-x", "/usr/bin/unshare"]),
 ];
@@ -48,6 +49,11 @@ pub(crate) fn java_libraries() -> PathBuf {
     root().join("conformance/java/.libraries")
 }
 
+/// A push receiver in Rust as a program.
+pub(crate) fn rust_receiver() -> Result<PathBuf, String> {
+    Ok(target()?.join("conformance/debug/cresset-conformance-rust"))
+}
+
 /// Go's tests as a program, which is not there where Go is too old or missing: Debian's cannot build it.
 pub(crate) fn go_tests() -> PathBuf {
     root().join("conformance/go/.sender.test")
@@ -70,7 +76,15 @@ pub(crate) fn run() -> Result<(), String> {
         when_changed(&python.join(list), &installed, || install(&python, list, environment))
     })?;
     java()?;
+    rust_tests()?;
     go()
+}
+
+/// Cargo itself knows what has changed since.
+fn rust_tests() -> Result<(), String> {
+    let folder = root().join("conformance/rust");
+    let build = ["build", "--quiet", "--locked", "--target-dir"];
+    quietly(Command::new("cargo").args(build).arg(target()?.join("conformance")).current_dir(folder))
 }
 
 fn java() -> Result<(), String> {
