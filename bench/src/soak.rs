@@ -37,6 +37,9 @@ const MOVE: Duration = Duration::from_secs(1);
 /// Of any time or rate: two years of minutes.
 const MOST: f64 = 1e6;
 
+/// Sends to a device in an hour, on the average. FCM's quota, which stays in force, is 5,000.
+const MOST_EACH: f64 = 4_500.0;
+
 /// At the begin a server fills its caches; slopes are without this share of the time.
 const WARM_UP: f64 = 0.1;
 
@@ -76,11 +79,14 @@ impl Options {
         let positive = |number: f64| number > 0.0 && number < MOST;
         let sensible = [self.minutes, self.rate, self.stay, self.every].into_iter().all(positive)
             && [self.away, self.topic_every].into_iter().all(|number| number == 0.0 || positive(number));
-        if sensible {
-            Ok(())
-        } else {
-            Err(format!("times and rates are more than 0, and below {MOST}").into())
+        if !sensible {
+            return Err(format!("times and rates are more than 0, and below {MOST}").into());
         }
+        let each = self.rate * self.time().as_secs_f64().min(3_600.0) / self.devices as f64;
+        if each > MOST_EACH {
+            return Err(format!("{each:.0} sends an hour to a device are too many: take more devices").into());
+        }
+        Ok(())
     }
 
     fn time(&self) -> Duration {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 220.0;
 const LEFT: f64 = 70.0;
-const RIGHT: f64 = 20.0;
+const RIGHT: f64 = 40.0;
 const TOP: f64 = 34.0;
 const BOTTOM: f64 = 30.0;
 
@@ -95,7 +95,7 @@ mod tests {
         let panel =
             Panel { title: "memory", lines: vec![Line { name: "a", values: vec![0.0, 50.0, 100.0] }] };
         let svg = svg(&[0.0, 1.0, 2.0], &[panel]);
-        assert!(svg.contains("points=\"70.0,190.0 475.0,112.0 880.0,34.0\""), "{svg}");
+        assert!(svg.contains("points=\"70.0,190.0 465.0,112.0 860.0,34.0\""), "{svg}");
         assert!(svg.contains(">100</text>") && svg.contains(">2.00 min</text>"), "{svg}");
     }
 
