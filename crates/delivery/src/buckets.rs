@@ -122,6 +122,8 @@ struct Live {
     changed: bool,
     /// Those in it are being given rows of their own.
     ageing: bool,
+    /// Those that were struck off meanwhile: their rows are on their way, and mean nothing.
+    struck: SlotSet,
     ends: Ends,
 }
 
@@ -209,7 +211,10 @@ impl Bucket {
         fanout.hold();
         let mut state = self.state();
         let at = state.live.partition_point(|live| live.fanout.id < fanout.id);
-        state.live.insert(at, Live { fanout, wanted, changed: false, ageing: false, ends });
+        state.live.insert(
+            at,
+            Live { fanout, wanted, changed: false, ageing: false, struck: SlotSet::default(), ends },
+        );
     }
 
     /// Whether there is a set of that message.
@@ -307,7 +312,10 @@ impl Bucket {
         match (there, live.ageing) {
             (true, false) => live.ends.end(slot, end),
             // A row of its own tells how it ended.
-            (true, true) => live.ends.add(slot, MOVED, None),
+            (true, true) => {
+                live.struck.insert(slot);
+                live.ends.add(slot, MOVED, None);
+            }
             (false, _) => {}
         }
         // A former process may have made rows, and ended before the set said so.
@@ -334,6 +342,14 @@ impl Bucket {
                 live.changed = true;
             }
         }
+    }
+
+    /// Whether a row of this delivery is one that came after its end.
+    pub(crate) fn was_struck(&self, slot: u16, id: MessageId) -> bool {
+        let registration = self.registration(slot);
+        let mut state = self.state();
+        let live = state.live_of(id).filter(|live| live.fanout.id_for(registration) == id);
+        live.is_some_and(|live| live.struck.contains(slot))
     }
 
     /// A registration is no more. Says of how many deliveries that is the end, and which device

@@ -121,7 +121,9 @@ impl Dispatcher {
                 }
                 match self.delivery_of_row(id, &row, &mut recipients, now).await {
                     Ok(Some(delivery)) if delivery.recipient.device == device => {
-                        found.push(Arc::new(delivery))
+                        if !was_struck(&carried, &delivery) {
+                            found.push(Arc::new(delivery));
+                        }
                     }
                     Ok(Some(delivery)) => self.move_row(device, &delivery, row, now).await,
                     Ok(None) => dead.push((id, End::Dropped(Dropped::Unregistered))),
@@ -195,6 +197,13 @@ impl Dispatcher {
 /// A delivery has a row of its own, which its set need not tell of any more.
 fn leave_to_row(carried: &[Carried], id: MessageId) {
     carried.iter().for_each(|carried| carried.bucket.leave_to_row(carried.id().slot, id));
+}
+
+/// Whether a delivery was acknowledged while it was being given the row that it is read from.
+fn was_struck(carried: &[Carried], delivery: &Delivery) -> bool {
+    let id = delivery.recipient.registration;
+    let of = carried.iter().find(|carried| carried.id() == id);
+    of.is_some_and(|carried| carried.bucket.was_struck(id.slot, delivery.id))
 }
 
 /// What waits in sets, in order.
