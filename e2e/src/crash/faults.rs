@@ -293,3 +293,41 @@ impl Scene {
         Ok(sent.into_iter().flatten().filter(|(_, accepted)| *accepted).map(|(number, _)| number).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn without(left_out: Fault) -> Faults {
+        Faults {
+            clock: Clock::default(),
+            surroundings: Surroundings::default(),
+            left_out: vec![(left_out, "not here".into())],
+            volume: None,
+            crowd_size: 0,
+            crowd: Arc::default(),
+            counts: Arc::default(),
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_place() {
+        for (place, fault) in Fault::ALL.into_iter().enumerate() {
+            assert_eq!(fault as usize, place);
+        }
+    }
+
+    #[test]
+    fn what_never_happened_is_an_error_unless_it_could_not() {
+        let faults = without(Fault::FullDisk);
+        let most = Fault::ALL.into_iter().filter(|fault| !matches!(fault, Fault::FullDisk | Fault::Storm));
+        most.for_each(|fault| faults.counts.add(fault));
+        assert!(!faults.have_all_happened());
+        let mut applied = faults.counts.take();
+        let complaint = faults.judge(&applied).unwrap_err().to_string();
+        assert_eq!(complaint, "never applied: login in a storm");
+        faults.counts.add(Fault::Storm);
+        applied += faults.counts.take();
+        assert!(faults.judge(&applied).is_ok());
+    }
+}

@@ -34,7 +34,7 @@ pub(super) struct Volume {
 }
 
 impl Volume {
-    /// Where the volume is, if there is one.
+    /// In `folder`, which this process's mount namespace has to itself.
     pub(super) fn mount(folder: &Path) -> Outcome<Self> {
         let path = folder.join("volume");
         fs::create_dir(&path)?;
@@ -100,8 +100,7 @@ pub(super) async fn run(scene: Rc<Scene>, volume: Rc<Volume>, mut chance: Chance
             }
             Outcome::Ok(())
         };
-        let full = timeout(PATIENCE, refused).await.map_err(|_| "a full disk refuses nothing")?;
-        full?;
+        timeout(PATIENCE, refused).await.map_err(|_| "a full disk refuses nothing")??;
         sleep(chance.between(POLL, Duration::from_millis(400))).await;
         volume.make_room()?;
         let before = tally.accepted.get();

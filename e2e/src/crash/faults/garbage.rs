@@ -1,9 +1,10 @@
 //! What no device and no app server says.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use cresset_e2e::{Outcome, RawMcs};
+use cresset_e2e::{Outcome, RawMcs, login_bytes};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
@@ -48,10 +49,8 @@ pub(super) async fn run(scene: Rc<Scene>, kind: Fault, mut chance: Chance) -> Ou
 
 async fn say(scene: &Scene, kind: Fault, chance: &mut Chance) -> Outcome<()> {
     let (world, who) = (scene.world(), scene.anybody(chance)?);
-    let noise = {
-        let count = 1 + chance.below(MOST);
-        chance.bytes(count)
-    };
+    let length = 1 + chance.below(MOST);
+    let noise = chance.bytes(length);
     if kind == Fault::NoiseBeforeTls {
         return say_plainly(world.running.mcs, &noise).await;
     }
@@ -60,7 +59,7 @@ async fn say(scene: &Scene, kind: Fault, chance: &mut Chance) -> Outcome<()> {
     match kind {
         Fault::NoiseBeforeLogin => connection.write(&noise).await?,
         Fault::StrangeVersion => {
-            let mut login = cresset_e2e::login_bytes(&who);
+            let mut login = login_bytes(&who);
             login[0] = noise[0];
             connection.write(&login).await?;
         }
@@ -82,7 +81,7 @@ async fn say(scene: &Scene, kind: Fault, chance: &mut Chance) -> Outcome<()> {
     Ok(())
 }
 
-async fn say_plainly(address: std::net::SocketAddr, noise: &[u8]) -> Outcome<()> {
+async fn say_plainly(address: SocketAddr, noise: &[u8]) -> Outcome<()> {
     let mut socket = TcpStream::connect(address).await?;
     socket.write_all(noise).await?;
     let _ = timeout(REACTION, socket.read(&mut [0; 64])).await;
