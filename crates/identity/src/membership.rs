@@ -26,6 +26,15 @@ enum News {
     Ended(RegistrationId),
 }
 
+impl News {
+    /// Whether the store has it so. What cannot be read is not told.
+    async fn holds(&self, store: &Store, now: Timestamp) -> bool {
+        let (Self::Registered(id, _) | Self::Ended(id)) = self;
+        let row = store.get(&registrations::key(*id), now).await;
+        row.is_ok_and(|row| row.is_some() == matches!(self, Self::Registered(..)))
+    }
+}
+
 impl Change {
     pub(crate) fn conditional(condition: Condition) -> Self {
         let batch = Batch { condition: Some(condition), ..Batch::default() };
@@ -115,9 +124,16 @@ impl Identity {
     pub(crate) async fn write_and_tell(&self, change: Change, now: Timestamp) -> Result<bool, StoreError> {
         let (store, watch) = (self.store.clone(), self.watch.get().cloned());
         let written = tokio::spawn(async move {
-            let written = store.write(change.batch, now).await?;
-            let news = if written { change.news } else { Vec::new() };
-            for news in news {
+            let written = store.write(change.batch, now).await;
+            for news in change.news {
+                // A write that failed may stand there all the same.
+                let is_true = match &written {
+                    Ok(written) => *written,
+                    Err(_) => news.holds(&store, now).await,
+                };
+                if !is_true {
+                    continue;
+                }
                 if let News::Ended(id) = news {
                     leave_late_topics(&store, id, now).await;
                 }
@@ -127,7 +143,7 @@ impl Identity {
                     (None, _) => {}
                 }
             }
-            Ok(written)
+            written
         });
         written
             .await
