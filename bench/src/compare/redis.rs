@@ -30,7 +30,7 @@ impl Redis {
 fn configuration(folder: &Path, port: u16, crowd: usize) -> String {
     let folder = folder.display();
     format!(
-        "bind 127.0.0.1\nport 0\ntls-port {port}\n\
+        "bind 127.0.0.1\nprotected-mode no\nport 0\ntls-port {port}\n\
          tls-cert-file {folder}/cert.pem\ntls-key-file {folder}/key.pem\ntls-ca-cert-file {folder}/cert.pem\n\
          tls-auth-clients no\nsave \"\"\nappendonly no\nmaxclients {}\ndir {folder}\n",
         crowd + 100,

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 use crate::addresses::Place;
+use crate::backend::BackendError;
 use crate::listener::Context;
 use crate::newcomers::Newcomer;
 use crate::session::Reason;
@@ -24,6 +25,8 @@ use link::{Link, Step};
 
 /// Deliveries read from an inbox at a time: what a connection that catches up holds in memory.
 const INBOX_BATCH: usize = 64;
+/// After acknowledgements that the store would not take, before they are tried once more.
+const RETRY_ACKNOWLEDGE: Duration = Duration::from_millis(200);
 /// How long a closing connection may take to swallow what was written to it.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -113,7 +116,7 @@ impl Connection {
         let known = match context.logins.authenticate(device, security_token, now).await {
             Ok(known) => known,
             Err(error) => {
-                tracing::warn!(%device, "a login could not be checked: {error}");
+                self.complain(context, device, "a login could not be checked", &error);
                 self.link().close(Reason::Unavailable, &self.socket, now);
                 return None;
             }
@@ -124,7 +127,7 @@ impl Connection {
         }
         let line: Arc<dyn Carrier> = Arc::new(Line { connection: self.clone(), context: context.clone() });
         if let Err(error) = context.inbox.arrived(device, line.clone(), now).await {
-            tracing::warn!(%device, "what waits for a device could not be looked at: {error}");
+            self.complain(context, device, "what waits for a device could not be looked at", &error);
             self.link().close(Reason::Unavailable, &self.socket, now);
         } else {
             self.link().authenticated(true, &self.socket, (context.clock)());
@@ -144,20 +147,31 @@ impl Connection {
     async fn acknowledge(&self, ids: Vec<MessageId>, context: &Context) {
         let Some(device) = self.device.get() else { return };
         context.counters.acknowledged.add(ids.len());
-        match context.inbox.acknowledge(*device, &ids, (context.clock)()).await {
+        let mut stored = context.inbox.acknowledge(*device, &ids, (context.clock)()).await;
+        if stored.is_err() && !self.link().is_closing() {
+            // When all say at once that they have it, the store takes some later. Each at its own time.
+            sleep(RETRY_ACKNOWLEDGE + Duration::from_millis(device.get() % 1_000)).await;
+            stored = context.inbox.acknowledge(*device, &ids, (context.clock)()).await;
+        }
+        match stored {
             Ok(()) => self.link().acknowledgements_are_stored(),
             Err(error) => {
-                tracing::warn!(%device, count = ids.len(), "acknowledgements could not be stored: {error}");
+                self.complain(context, *device, "acknowledgements could not be stored", &error);
                 self.link().keep_acknowledgements(ids);
             }
         }
+    }
+
+    /// The store could not: one line for many.
+    fn complain(&self, context: &Context, device: DeviceId, what: &str, error: &BackendError) {
+        context.refusals.store.warn((context.clock)(), || format!("{what}, of device {device}: {error}"));
     }
 
     async fn give_up(&self, ids: Vec<MessageId>, context: &Context) {
         let Some(device) = self.device.get() else { return };
         if let Err(error) = context.inbox.give_up(*device, &ids, (context.clock)()).await {
             // They come up again at the next login.
-            tracing::warn!(%device, count = ids.len(), "messages without a form could not be dropped: {error}");
+            self.complain(context, *device, "messages without a form could not be dropped", &error);
         }
     }
 
@@ -172,7 +186,7 @@ impl Connection {
                 context.inbox.sent(*device, &written, (context.clock)());
             }
             Err(error) => {
-                tracing::warn!(%device, "an inbox could not be read: {error}");
+                self.complain(context, *device, "an inbox could not be read", &error);
                 self.link().close(Reason::Unavailable, &self.socket, (context.clock)());
             }
         }

@@ -111,7 +111,7 @@ pub(crate) struct Context {
     newcomers: Arc<Newcomers>,
     addresses: Arc<PerAddress>,
     login_addresses: Arc<PerAddress>,
-    refusals: Refusals,
+    pub(crate) refusals: Refusals,
 }
 
 impl Listener {

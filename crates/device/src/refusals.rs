@@ -49,6 +49,8 @@ pub(crate) struct Refusals {
     login_refused: RareLog,
     login_missing: RareLog,
     gave_way: RareLog,
+    /// What the store would not do.
+    pub(crate) store: RareLog,
 }
 
 impl Refusals {

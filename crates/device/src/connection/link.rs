@@ -467,6 +467,10 @@ impl Link {
         self.acknowledging = Vec::new();
     }
 
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.is_some()
+    }
+
     /// Acknowledgements could not be stored; one that is forgotten costs a duplicate.
     pub(super) fn keep_acknowledgements(&mut self, mut ids: Vec<MessageId>) {
         self.acknowledging = Vec::new();
