@@ -9,6 +9,7 @@ use bytes::Bytes;
 use cresset_e2e::{Outcome, now};
 use cresset_message::{DeviceId, Platform, ProjectNumber, RegistrationId, Timestamp, Topic};
 use cresset_store::embedded::{EmbeddedEngine, Options};
+use cresset_store::tables::devices::{self, DeviceRecord};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
 use cresset_store::tables::{carried, counters};
@@ -49,8 +50,8 @@ pub(crate) struct Made {
     pub(crate) cpu: Duration,
 }
 
-/// Writes a plan to a store at rest. The devices are numbers that check-in never gave out, so that
-/// none of them can connect.
+/// Writes a plan to a store at rest. Nobody knows the security tokens of its devices, so that none of
+/// them can connect.
 pub(crate) async fn make(folder: &Path, plan: &Plan) -> Outcome<Made> {
     let store: Store = Arc::new(EmbeddedEngine::open(folder, Options::default())?);
     let (begun, cpu, now) = (Instant::now(), own_cpu()?, now());
@@ -84,9 +85,10 @@ async fn reserve(store: &Store, plan: &Plan, now: Timestamp) -> Outcome<u64> {
 }
 
 impl Plan {
-    /// The record, that it is one of its project's, whose connection carries it; two for each topic.
+    /// The record, that it is one of its project's, whose connection carries it, its device; two for each
+    /// topic.
     fn rows_each(&self) -> usize {
-        3 + 2 * self.topics.len()
+        4 + 2 * self.topics.len()
     }
 
     /// The rows of some registrations, in the order of their keys: what the store likes best.
@@ -105,6 +107,8 @@ impl Plan {
         batch.put(registrations::key(id), self.record(index, device, now).to_bytes(), None);
         batch.put(members::key(id, TopicKey::of_platform(Platform::Android)), Bytes::new(), None);
         batch.put(carried::key(device, id), Bytes::new(), None);
+        // Else it would be forgotten.
+        batch.put(devices::key(device), made_up(index, now).to_bytes(), None);
         for topic in &self.topics {
             members::join(batch, id, topic, now);
         }
@@ -133,6 +137,15 @@ impl Plan {
             }),
             web: None,
         }
+    }
+}
+
+/// As long as a real one.
+fn made_up(index: u64, now: Timestamp) -> DeviceRecord {
+    DeviceRecord {
+        token_hash: index.to_be_bytes().repeat(4),
+        created_millis: now.as_millis(),
+        last_seen_millis: now.as_millis(),
     }
 }
 

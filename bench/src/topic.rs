@@ -207,8 +207,8 @@ async fn start(cli: &Cli, options: &Options, folder: TempDir, data: &Path) -> Ou
 /// The first one to a topic, which finds nothing in memory, is told apart.
 async fn send_to(subject: &Subject, what: &str, topics: &[Target], sends: usize, jobs: &Jobs) -> Outcome<()> {
     let (pid, before) = (subject.binary.pid(), load());
-    let http = subject.world.sender().await?;
     wait_for_rest(subject).await?;
+    let http = subject.world.sender().await?;
     let at_rest = resident(pid)?;
     forget_peak(pid)?;
     let mut done = Vec::new();

@@ -27,15 +27,22 @@ const FORGET_PAUSE: Duration = Duration::from_secs(6 * 3_600);
 /// Between two steps of one walk.
 const SWEEP_STEP_PAUSE: Duration = Duration::from_millis(50);
 
-/// All of it; it ends when the set is dropped.
-pub(crate) fn spawn(store: &Store, identity: &Arc<Identity>, dispatcher: &Arc<Dispatcher>) -> JoinSet<()> {
+/// All of it; it ends when the set is dropped. `forgets`: devices that stay away are forgotten.
+pub(crate) fn spawn(
+    store: &Store,
+    identity: &Arc<Identity>,
+    dispatcher: &Arc<Dispatcher>,
+    forgets: bool,
+) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for _ in 0..SPREADERS {
         tasks.spawn(spread(dispatcher.clone()));
     }
     tasks.spawn(tidy(dispatcher.clone()));
     tasks.spawn(sweep(Sweeper::new(store.clone())));
-    tasks.spawn(forget(identity.clone()));
+    if forgets {
+        tasks.spawn(forget(identity.clone()));
+    }
     tasks
 }
 

@@ -186,7 +186,12 @@ impl Server {
             listeners.spawn(http.serve(socket, tls));
         }
         let said = folder.write_running(&running)?;
-        let background = background::spawn(&core.store, &core.identity, &dispatcher);
+        let background = background::spawn(
+            &core.store,
+            &core.identity,
+            &dispatcher,
+            !config.limits.device_life().is_zero(),
+        );
         let drain = Duration::from_secs(config.shutdown.drain_seconds);
         let store = core.store;
         Ok(Self {
