@@ -149,7 +149,7 @@ impl AfterAccepting {
         if delivery.ttl.is_zero() {
             self.traces.fleeting(delivery, sent, now);
         } else if sent {
-            self.traces.sent(delivery.id, delivery.expires, now);
+            self.traces.sent_at_once(delivery, now);
         }
     }
 }

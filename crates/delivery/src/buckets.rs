@@ -249,6 +249,11 @@ impl Bucket {
         (found, None)
     }
 
+    /// A registration, if its device is connected.
+    pub(crate) fn connected(&self, slot: u16) -> Option<Arc<Recipient>> {
+        self.state().connected.get(&slot).map(|connected| connected.recipient.clone())
+    }
+
     /// How many of a set are connected.
     pub(crate) fn count_connected(&self, set: &SlotSet) -> usize {
         self.state().connected.keys().filter(|slot| set.contains(**slot)).count()
@@ -336,11 +341,10 @@ impl Bucket {
         let mut state = self.state();
         if let Some(live) = state.live_of(id).filter(|live| !live.ageing)
             && live.fanout.id_for(registration) == id
+            && live.wanted.remove(slot)
         {
-            if live.wanted.remove(slot) {
-                live.ends.add(slot, MOVED, None);
-                live.changed = true;
-            }
+            live.ends.add(slot, MOVED, None);
+            live.changed = true;
         }
     }
 

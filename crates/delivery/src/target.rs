@@ -38,6 +38,13 @@ impl Dispatcher {
         if id.project != sender {
             return Err(Rejection::SenderIdMismatch);
         }
+        // Of who is connected it is known, and kept as it is in the store (`arrival.rs`); but a web app
+        // may have lost the subscription below it.
+        let bucket = self.fanouts.buckets.known(id.project, id.bucket);
+        let known = bucket.and_then(|bucket| bucket.connected(id.slot));
+        if let Some(known) = known.filter(|known| matches!(known.layout, Layout::Raw { .. })) {
+            return Ok(known);
+        }
         self.recipient(id, now).await.map_err(refusal)?.map(Arc::new).ok_or(Rejection::Unregistered)
     }
 

@@ -160,10 +160,11 @@ struct Later {
     fleeting: Vec<Op>,
 }
 
-#[derive(Clone, Copy)]
 struct Sent {
     at: Timestamp,
     expires: Timestamp,
+    /// What its row says, if that is known.
+    begun: Option<DeliveryEvents>,
 }
 
 impl Traces {
@@ -273,12 +274,21 @@ impl Traces {
 
     /// A single delivery was written to a connection.
     pub(crate) fn sent(&self, id: MessageId, expires: Timestamp, now: Timestamp) {
-        if !self.is_on() {
-            return;
+        self.keep_sent(id, Sent { at: now, expires, begun: None });
+    }
+
+    /// The same of one that was accepted just now: most are acknowledged at once.
+    pub(crate) fn sent_at_once(&self, delivery: &Delivery, now: Timestamp) {
+        if self.is_on() {
+            let begun = Some(begun(delivery));
+            self.keep_sent(delivery.id, Sent { at: now, expires: delivery.expires, begun });
         }
+    }
+
+    fn keep_sent(&self, id: MessageId, sent: Sent) {
         let mut later = self.later();
-        if later.sent.len() < MAX_LATER {
-            later.sent.insert(id, Sent { at: now, expires });
+        if self.is_on() && later.sent.len() < MAX_LATER {
+            later.sent.insert(id, sent);
         }
     }
 
@@ -347,12 +357,18 @@ impl Traces {
         }
         for (id, end) in ends {
             let key = events::delivery_key(*id);
-            let row = store.get(&key, now).await?;
-            let known = row.map(|row| DeliveryEvents::from_bytes(&row.value)).transpose()?;
-            let known = known.unwrap_or_default();
-            let sent = self.later().sent.remove(id).map(|sent| sent.at.as_millis());
+            let sent = self.later().sent.remove(id);
+            let sent_millis = sent.as_ref().map(|sent| sent.at.as_millis());
+            let known = match sent.and_then(|sent| sent.begun) {
+                Some(known) => known,
+                None => {
+                    let row = store.get(&key, now).await?;
+                    let known = row.map(|row| DeliveryEvents::from_bytes(&row.value)).transpose()?;
+                    known.unwrap_or_default()
+                }
+            };
             let record = DeliveryEvents {
-                sent_millis: sent.or(known.sent_millis),
+                sent_millis: sent_millis.or(known.sent_millis),
                 end: end.code().into(),
                 ended_millis: now.as_millis(),
                 by: end.by().map_or_else(Vec::new, |by| by.to_bytes().to_vec()),
