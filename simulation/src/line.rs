@@ -6,7 +6,7 @@
 mod link;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
 use cresset_device::session::Reason;
@@ -43,7 +43,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    fn registry(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Arc<Line>>> {
+    pub(crate) fn registry(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Arc<Line>>> {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -67,15 +67,16 @@ impl House {
     }
 }
 
-/// The carrier for whoever is connected.
-pub(crate) struct Switchboard(pub(crate) Arc<House>);
+/// The carrier for whoever is connected. The house has it, so that it must not have the house.
+pub(crate) struct Switchboard(pub(crate) Weak<House>);
 
 impl Carrier for Switchboard {
     fn push(&self, delivery: &Delivery) -> Handoff {
-        let line = self.0.registry().get(&delivery.recipient.device).cloned();
+        let Some(house) = self.0.upgrade() else { return Handoff::Offline };
+        let line = house.registry().get(&delivery.recipient.device).cloned();
         let handoff = line.map_or(Handoff::Offline, |line| line.push(delivery));
         if handoff == Handoff::Offline {
-            self.0.keep(delivery);
+            house.keep(delivery);
         }
         handoff
     }
@@ -190,7 +191,7 @@ impl Line {
                 return None;
             }
         }
-        let line: Arc<dyn Carrier> = Arc::new(Door(self.clone()));
+        let line: Arc<dyn Carrier> = Arc::new(Door(Arc::downgrade(self)));
         if Inbox::arrived(&*house.dispatcher, device, line.clone(), now).await.is_err() {
             self.link().close(Reason::Unavailable, now);
         } else {
@@ -241,10 +242,10 @@ impl Line {
 }
 
 /// A line as fan-outs know it.
-struct Door(Arc<Line>);
+struct Door(Weak<Line>);
 
 impl Carrier for Door {
     fn push(&self, delivery: &Delivery) -> Handoff {
-        self.0.push(delivery)
+        self.0.upgrade().map_or(Handoff::Offline, |line| line.push(delivery))
     }
 }

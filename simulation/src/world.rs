@@ -209,6 +209,13 @@ pub(crate) struct World {
     calm: bool,
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        self.life = None;
+        self.leave_house();
+    }
+}
+
 impl World {
     pub(crate) fn run(seed: u64, options: &Options) -> Self {
         let mut world = Self::new(seed, options);

@@ -28,6 +28,19 @@ impl Dispatcher {
         if let Some(before) = self.presence.arrive(device, present) {
             before.disconnect();
         }
+        self.leave_out_ended(device, now).await
+    }
+
+    /// What ended between being read and being known as connected nobody has told of.
+    async fn leave_out_ended(&self, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
+        let Some(present) = self.presence.get(device) else { return Ok(()) };
+        for carried in &*present.carried {
+            let id = carried.id();
+            if self.registration(id, now).await?.is_none() {
+                carried.bucket.disconnect(id.slot, &present.line);
+                self.presence.change(device, |all| all.retain(|known| known.id() != id));
+            }
+        }
         Ok(())
     }
 

@@ -44,17 +44,24 @@ impl World {
             fleeting: Mutex::default(),
             registry: Mutex::new(BTreeMap::new()),
         });
-        house.dispatcher.set_carrier(Arc::new(Switchboard(house.clone())));
+        house.dispatcher.set_carrier(Arc::new(Switchboard(Arc::downgrade(&house))));
         let life = self.life.as_ref().expect("it is the one that opened");
         life.spread(&house.dispatcher, &self.clock);
         self.house = Some(house);
         self.say(|| "the server serves".into());
     }
 
+    /// Lines and house have each other: they are taken apart, or a million seeds fill the memory.
+    pub(super) fn leave_house(&mut self) {
+        if let Some(house) = self.house.take() {
+            house.registry().clear();
+        }
+    }
+
     /// The process ends as it stands. What was asked and not answered stays unanswered.
     pub(super) fn kill(&mut self) {
-        self.house = None;
         self.life = None;
+        self.leave_house();
         self.engine.crash();
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ends.push(self.clock.run());
