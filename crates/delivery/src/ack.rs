@@ -1,12 +1,10 @@
 //! Ack: a device has a message; it is never delivered again.
 
 use cresset_message::{DeviceId, MessageId, Timestamp};
-use cresset_store::tables::inbox;
-use cresset_store::{Batch, StoreError};
+use cresset_store::StoreError;
 
 use crate::Dispatcher;
 use crate::buckets::{Bucket, Struck};
-use crate::inbox::DELETED_TOGETHER;
 use crate::presence::Carried;
 use crate::trace::{Dropped, End};
 
@@ -60,11 +58,7 @@ impl Dispatcher {
                 None => in_inbox.push((id, end)),
             }
         }
-        for left in left.chunks(DELETED_TOGETHER) {
-            let mut batch = Batch::default();
-            left.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
-            self.store.write(batch, now).await?;
-        }
+        self.delete_rows(device, &left, now).await?;
         if in_inbox.is_empty() {
             return Ok(());
         }

@@ -192,6 +192,21 @@ impl Dispatcher {
             expires: row.expires.unwrap_or(Timestamp::from_micros(u64::MAX)),
         }))
     }
+
+    /// Deletes rows of which nothing is to be told: their sets tell it.
+    pub(crate) async fn delete_rows(
+        &self,
+        device: DeviceId,
+        ids: &[MessageId],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        for ids in ids.chunks(DELETED_TOGETHER) {
+            let mut batch = Batch::default();
+            ids.iter().for_each(|id| batch.delete(inbox::key(device, *id)));
+            self.store.write(batch, now).await?;
+        }
+        Ok(())
+    }
 }
 
 /// A delivery has a row of its own, which its set need not tell of any more.

@@ -191,11 +191,8 @@ impl Dispatcher {
         let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
         let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(|(id, _)| in_set(id));
         // A process that ended early may have left rows of them all the same.
-        for left in sets.chunks(DELETED_TOGETHER) {
-            let mut batch = Batch::default();
-            left.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
-            self.store.write(batch, now).await?;
-        }
+        let left: Vec<MessageId> = sets.iter().map(|(id, _)| *id).collect();
+        self.delete_rows(device, &left, now).await?;
         let mut rows = rows.chunks(DELETED_TOGETHER);
         loop {
             let ends = rows.next().unwrap_or_default();

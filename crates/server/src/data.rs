@@ -158,6 +158,14 @@ impl DataFolder {
         file.read_to_end(&mut text).ok()?;
         serde_json::from_slice(&text).ok()
     }
+
+    /// The same, for commands that need it.
+    pub(crate) fn must_run(&self) -> Result<Running, Failure> {
+        self.running().ok_or_else(|| {
+            let path = self.path().display();
+            Failure::new(format!("no Cresset is running on {path}; start one with `cresset up`"))
+        })
+    }
 }
 
 /// Writes a file that only its owner reads: whole and durable, or not at all.

@@ -27,12 +27,7 @@ pub fn run(args: &crate::cli::Doctor) -> Result<(), Failure> {
         return inside(address);
     }
     let folder = DataFolder::open(&args.data.folder)?;
-    let running = folder.running().ok_or_else(|| {
-        Failure::new(format!(
-            "no Cresset is running on {}; start one with `cresset up`",
-            folder.path().display()
-        ))
-    })?;
+    let running = folder.must_run()?;
     println!(
         "Cresset runs as process {}: HTTPS {}, HTTP {}, MCS {}.",
         running.pid, running.https, running.http, running.mcs

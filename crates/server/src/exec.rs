@@ -85,12 +85,7 @@ pub(crate) fn exec(folder: &DataFolder, project: &str, command: &[OsString]) -> 
 }
 
 fn prepare(folder: &DataFolder, project: &str, command: &[OsString]) -> Result<Command, Failure> {
-    let running = folder.running().ok_or_else(|| {
-        Failure::new(format!(
-            "no Cresset is running on {}; start one with `cresset up`",
-            folder.path().display()
-        ))
-    })?;
+    let running = folder.must_run()?;
     let address = running.exec.ok_or_else(|| Failure::new(no_address(folder, &running)))?;
     let path = |name: &str| inherited(name).map(PathBuf::from);
     let named: Vec<PathBuf> = BUNDLES.iter().filter_map(|name| path(name)).collect();

@@ -102,10 +102,7 @@ async fn open(args: &Listen) -> Result<Receiver, Failure> {
 /// As an app of a project of the running Cresset.
 async fn here(args: &Listen) -> Result<Builder, Failure> {
     let folder = DataFolder::open(&args.folder)?;
-    let running = folder.running().ok_or_else(|| {
-        let path = folder.path().display();
-        Failure::new(format!("no Cresset is running on {path}; start one with `cresset up`"))
-    })?;
+    let running = folder.must_run()?;
     let id = args.project.as_deref().unwrap_or(DEMO);
     let shown = project::show(&folder, id).await?;
     let client = client_of(&folder, &running)?;

@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 use crate::cli::{Project, ProjectCommand};
 use crate::clock;
 use crate::config::Config;
-use crate::data::{DataFolder, write_secret};
+use crate::data::{DataFolder, reachable, write_secret};
 use crate::failure::Failure;
 use crate::output::print;
 use crate::server::{Core, open_core};
@@ -232,15 +232,18 @@ impl Api {
             Self::Running { address, .. } => over_http(*address, request).await?,
             Self::AtRest { router, .. } => in_process(router.clone(), request).await?,
         };
-        let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        if status.is_success() {
-            return Ok(value);
-        }
-        let message = value["error"]["message"]
-            .as_str()
-            .map_or_else(|| format!("the server answered {status}"), str::to_owned);
-        Err(Failure::new(message))
+        answer(status, &bytes)
     }
+}
+
+/// What Cresset's own API said, or why it did not.
+pub(crate) fn answer(status: http::StatusCode, bytes: &[u8]) -> Result<Value, Failure> {
+    let value: Value = serde_json::from_slice(bytes).unwrap_or(Value::Null);
+    if status.is_success() {
+        return Ok(value);
+    }
+    let said = value["error"]["message"].as_str();
+    Err(Failure::new(said.map_or_else(|| format!("the server answered {status}"), str::to_owned)))
 }
 
 async fn in_process(
@@ -270,9 +273,7 @@ async fn ask(
 ) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
     let failed =
         |e: &dyn std::fmt::Display| Failure::new(format!("the server at {address} does not answer: {e}"));
-    // Listening on all addresses, it is reached on loopback.
-    let to = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
-    let stream = TcpStream::connect(to).await.map_err(|e| failed(&e))?;
+    let stream = TcpStream::connect(reachable(address)).await.map_err(|e| failed(&e))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(&e))?;
     let driver = tokio::spawn(connection);

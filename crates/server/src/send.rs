@@ -126,10 +126,7 @@ fn client(args: &Send) -> Result<Client, Failure> {
         return client_of(elsewhere, args.project.as_deref());
     }
     let folder = DataFolder::open(&args.folder)?;
-    let running = folder.running().ok_or_else(|| {
-        let path = folder.path().display();
-        Failure::new(format!("no Cresset is running on {path}; start one with `cresset up`"))
-    })?;
+    let running = folder.must_run()?;
     let project = args.project.as_deref().unwrap_or(DEMO);
     let account = folder.credentials(project);
     if !account.exists() {

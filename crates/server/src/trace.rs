@@ -10,7 +10,7 @@ use crate::clock;
 use crate::data::DataFolder;
 use crate::failure::Failure;
 use crate::output::print;
-use crate::project::over_http;
+use crate::project::{answer, over_http};
 
 /// Of the local server, where none is named.
 const DEMO: &str = "demo";
@@ -20,10 +20,7 @@ const PAGE: usize = 1_000;
 
 pub async fn run(args: &Trace) -> Result<(), Failure> {
     let folder = DataFolder::open(&args.data.folder)?;
-    let running = folder.running().ok_or_else(|| {
-        let path = folder.path().display();
-        Failure::new(format!("no Cresset is running on {path}; start one with `cresset up`"))
-    })?;
+    let running = folder.must_run()?;
     let token = folder.admin_token(&*clock::random())?;
     let (project, message) = named(args);
     let (mut rest, mut next, mut first) = (args.limit, None, true);
@@ -75,12 +72,7 @@ async fn ask(address: std::net::SocketAddr, path: &str, token: &str) -> Result<V
         .body(String::new());
     let request = request.map_err(|_| Failure::new(format!("`{path}` cannot be part of a URL")))?;
     let (status, bytes) = over_http(address, request).await?;
-    let value: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-    if status.is_success() {
-        return Ok(value);
-    }
-    let said = value["error"]["message"].as_str();
-    Err(Failure::new(said.map_or_else(|| format!("the server answered {status}"), str::to_owned)))
+    answer(status, &bytes)
 }
 
 /// The message itself, and how many deliveries are how far.
