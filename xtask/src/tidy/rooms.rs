@@ -15,7 +15,7 @@ struct Room {
 }
 
 /// Tests of an upper room need rows to look at and a device to send to.
-const ROOMS: [Room; 15] = [
+const ROOMS: [Room; 17] = [
     Room { name: "cresset-message", uses: &[], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-wire",
@@ -58,6 +58,20 @@ const ROOMS: [Room; 15] = [
         formats: &[],
     },
     Room {
+        name: "cresset-xmpp",
+        uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
+        tests_use: &["cresset-store", "cresset-device-client"],
+        // Messages are JSON within XML.
+        formats: &["serde_json"],
+    },
+    Room {
+        name: "cresset-outbound",
+        uses: &["cresset-message", "cresset-wire", "cresset-delivery"],
+        tests_use: &["cresset-store"],
+        // Answers of push services.
+        formats: &["serde_json"],
+    },
+    Room {
         name: "cresset-admin",
         uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
         tests_use: &["cresset-store"],
@@ -74,6 +88,8 @@ const ROOMS: [Room; 15] = [
             "cresset-delivery",
             "cresset-api",
             "cresset-device",
+            "cresset-xmpp",
+            "cresset-outbound",
             "cresset-admin",
             "cresset-device-client",
             "cresset-admin-client",

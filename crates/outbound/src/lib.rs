@@ -1,0 +1,1 @@
+//! Deliveries over the push services of others: Web Push, APNs.

@@ -1,0 +1,1 @@
+//! The legacy XMPP connection server.
