@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp};
-use cresset_store::tables::carried;
-use cresset_store::{Pages, StoreError, Table};
+use cresset_store::tables::inbox::{self, InboxRecord};
+use cresset_store::tables::{carried, devices};
+use cresset_store::{Batch, Pages, StoreError, Table};
 
 use crate::presence::{Carried, Present};
 use crate::trace::{Dropped, End};
@@ -86,10 +87,44 @@ impl Dispatcher {
         if id.project == ProjectNumber::SYSTEM {
             return Ok(None);
         }
-        let recipient = self.recipient(id, now).await?.filter(|recipient| recipient.device == device);
-        let Some(recipient) = recipient else { return Ok(None) };
+        let Some(record) = self.registration(id, now).await? else { return Ok(None) };
+        let recipient = self.recipient_with(id, &record, now).await?;
+        let Some(recipient) = recipient.filter(|recipient| recipient.device == device) else {
+            return Ok(None);
+        };
+        for before in record.moved_from.iter().copied().filter_map(DeviceId::new) {
+            self.gather(id, before, device, now).await?;
+        }
         let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
         Ok(Some(Carried { recipient: Arc::new(recipient), bucket }))
+    }
+
+    /// What waits for a registration at a device that carried it before waits at this one.
+    async fn gather(
+        &self,
+        id: RegistrationId,
+        before: DeviceId,
+        device: DeviceId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let partition = devices::partition(before);
+        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        while let Some(rows) = pages.next(now).await? {
+            let mut batch = Batch::default();
+            for row in rows {
+                let is_its = InboxRecord::from_bytes(&row.value)
+                    .is_ok_and(|record| record.registration.map(RegistrationId::from) == Some(id));
+                if is_its {
+                    let delivery = inbox::id_of(&row.sort)?;
+                    batch.put(inbox::key(device, delivery), row.value, row.expires);
+                    batch.delete(inbox::key(before, delivery));
+                }
+            }
+            if !batch.ops.is_empty() {
+                self.store.write(batch, now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// There is a registration, or another device carries it than before.

@@ -73,6 +73,8 @@ struct Progress {
     next: u32,
     /// Done beyond it.
     ahead: BTreeSet<u32>,
+    /// Their sets are durable, and pushed to now: rows of the job say that they are done.
+    durable: BTreeSet<u32>,
     /// Being worked on.
     busy: BTreeSet<u32>,
     queued: bool,
@@ -84,6 +86,7 @@ impl Progress {
     }
 
     fn done(&mut self, bucket: u32) {
+        self.durable.remove(&bucket);
         self.ahead.insert(bucket);
         while self.ahead.remove(&self.next) {
             self.next += 1;
@@ -132,8 +135,8 @@ impl Job {
     /// Its row, once `bucket` is done.
     fn record_with(&self, bucket: u32) -> JobRecord {
         let progress = self.progress();
-        let mut after =
-            Progress { next: progress.next, ahead: progress.ahead.clone(), ..Progress::default() };
+        let ahead = progress.ahead.union(&progress.durable).copied().collect();
+        let mut after = Progress { next: progress.next, ahead, ..Progress::default() };
         drop(progress);
         after.done(bucket);
         JobRecord {
@@ -433,6 +436,9 @@ impl FanOuts {
             batch.put(jobs::key(id), job.record_with(bucket.number).to_bytes(), expires);
             self.traces.wanted(&mut batch, &job.fanout, bucket.number, &set);
             self.store.write(batch, now).await?;
+            // Before the next row of the job is written: a process that read there that this bucket is not
+            // done would make the set once more, for those who acknowledged too.
+            job.progress().durable.insert(bucket.number);
             bucket.add(job.fanout.clone(), set.clone());
         }
         let sent = push(job, bucket, &set, self.traces.is_on()).await;

@@ -66,14 +66,26 @@ impl Dispatcher {
         id: RegistrationId,
         now: Timestamp,
     ) -> Result<Option<Recipient>, StoreError> {
-        let Some(record) = self.registration(id, now).await? else { return Ok(None) };
+        match self.registration(id, now).await? {
+            Some(record) => self.recipient_with(id, &record, now).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The same, of whose record is read.
+    pub(crate) async fn recipient_with(
+        &self,
+        id: RegistrationId,
+        record: &RegistrationRecord,
+        now: Timestamp,
+    ) -> Result<Option<Recipient>, StoreError> {
         match &record.web {
             Some(web) => {
                 let Some(over) = web.over else { return Ok(None) };
                 let base = self.registration(over.into(), now).await?.and_then(|base| base.device);
-                Ok(base.and_then(|base| web_app(id, &record, web, base)))
+                Ok(base.and_then(|base| web_app(id, record, web, base)))
             }
-            None => Ok(record.device.clone().and_then(|device| direct(id, &record, device))),
+            None => Ok(record.device.clone().and_then(|device| direct(id, record, device))),
         }
     }
 

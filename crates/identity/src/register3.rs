@@ -156,7 +156,7 @@ impl Identity {
                 sender: form.sender.clone(),
                 scope: form.scope.clone(),
             }),
-            web: None,
+            ..RegistrationRecord::default()
         }
     }
 

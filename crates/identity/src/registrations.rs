@@ -9,7 +9,7 @@ use cresset_store::{Condition, Row, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
 use cresset_wire::webpush;
 
-use crate::membership::Change;
+use crate::membership::{Change, carrier_of};
 use crate::register3::BASE64_LENIENT;
 use crate::{ATTEMPTS, Identity, Project, contended};
 
@@ -124,7 +124,10 @@ impl Identity {
         now: Timestamp,
     ) -> Result<Option<RegistrationRecord>, StoreError> {
         let before = RegistrationRecord::from_bytes(&row.value)?;
-        let record = RegistrationRecord { web: Some(web.clone()), ..before.clone() };
+        let mut record = RegistrationRecord { web: Some(web.clone()), ..before.clone() };
+        if let Some(old) = carrier_of(&before) {
+            record.moved(old.get(), web.device);
+        }
         let condition = Condition { key: registrations::key(id), expected: Some(row.value) };
         let mut change = Change::conditional(condition);
         change.register(id, &record, Some(&before));

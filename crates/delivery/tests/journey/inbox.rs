@@ -107,3 +107,16 @@ async fn what_waits_follows_a_registration_to_its_new_device() {
     assert!(world.pending(old, 64).await.is_empty(), "the old device cannot read it");
     assert_eq!(ids(&world.pending(new, 64).await), [id]);
 }
+
+#[tokio::test]
+async fn what_waits_for_an_app_comes_along_when_another_device_carries_it() {
+    let world = World::new().await;
+    let token = world.register(device(1), 1).await;
+    let waiting = world.send(&token, None).await;
+    let own = world.send(&world.register(device(1), 2).await, None).await;
+    world.move_to(device(2), 1, device(1)).await;
+    world.connect(device(2)).await;
+    assert_eq!(ids(&world.pending(device(2), 10).await), [waiting]);
+    assert_eq!(ids(&world.pending(device(1), 10).await), [own]);
+    assert_eq!((world.rows(device(1)).await, world.rows(device(2)).await), (1, 1));
+}

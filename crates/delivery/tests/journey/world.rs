@@ -96,6 +96,20 @@ impl World {
         registration_token(&key(), &record.prefix, id)
     }
 
+    /// The app in a slot is carried by another device from now on.
+    pub(crate) async fn move_to(&self, on: DeviceId, slot: u16, before: DeviceId) {
+        let id = RegistrationId { project: PROJECT, bucket: 0, slot };
+        let row = self.store.get(&registrations::key(id), NOW).await.unwrap().unwrap();
+        let mut record = RegistrationRecord::from_bytes(&row.value).unwrap();
+        record.moved(before.get(), on.get());
+        record.device.as_mut().unwrap().device = on.get();
+        let mut batch = Batch::default();
+        batch.put(registrations::key(id), record.to_bytes(), None);
+        batch.delete(carried::key(before, id));
+        batch.put(carried::key(on, id), "", None);
+        assert!(self.store.write(batch, NOW).await.unwrap());
+    }
+
     /// Spreads all there is to spread.
     pub(crate) async fn spread(&self, now: Timestamp) {
         while let Some(turn) = self.dispatcher.spread(now).await {

@@ -24,7 +24,15 @@ pub struct RegistrationRecord {
     pub device: Option<DeviceTransport>,
     #[prost(message, optional, tag = "7")]
     pub web: Option<WebTransport>,
+    /// Devices that carried it before, the newest last, at most [`MAX_MOVED_FROM`]: what waits there is for
+    /// the device of today.
+    #[prost(uint64, repeated, tag = "9")]
+    pub moved_from: Vec<u64>,
 }
+
+/// Devices that a registration is remembered to have been carried by. One more, and what still waits for it at
+/// the oldest comes when that one connects.
+pub const MAX_MOVED_FROM: usize = 4;
 
 /// Registered by register3: over the connection of a device.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -98,6 +106,17 @@ pub fn key(id: RegistrationId) -> RowKey {
 }
 
 impl RegistrationRecord {
+    /// It is carried by `now`, and was by `before`.
+    pub fn moved(&mut self, before: u64, now: u64) {
+        self.moved_from.retain(|device| *device != now && *device != before);
+        if before != now {
+            self.moved_from.push(before);
+        }
+        if self.moved_from.len() > MAX_MOVED_FROM {
+            self.moved_from.remove(0);
+        }
+    }
+
     /// Its platform as a word; what is unknown is the web's, which is the newest.
     pub fn platform(&self) -> Platform {
         match self.platform {
