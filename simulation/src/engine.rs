@@ -7,7 +7,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cresset_message::Timestamp;
 use cresset_store::memory::MemoryEngine;
-use cresset_store::{Batch, Condition, Engine, Op, Page, Pending, Row, RowKey, StoreError, Swept, Table};
+use cresset_store::{
+    Batch, Condition, Engine, Op, Page, Partitions, Pending, Row, RowKey, StoreError, Swept, Table,
+};
 use futures_util::FutureExt as _;
 use tokio::sync::oneshot;
 
@@ -228,6 +230,10 @@ impl Engine for Faulty {
         let (answer, answered) = oneshot::channel();
         state.waiting.push_back(Write { batch, now, answer });
         Box::pin(async move { answered.await.unwrap_or(Err(StoreError::Closed)) })
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        self.inner.partitions(table, from, limit)
     }
 
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {

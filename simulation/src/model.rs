@@ -7,7 +7,8 @@ use std::ops::Not;
 use std::time::Duration;
 
 use cresset_message::{
-    AndroidConfig, FcmOptions, Message, MessageId, Priority, Target, WebpushConfig, WebpushFcmOptions,
+    AndroidConfig, ApnsConfig, FcmOptions, Message, MessageId, Priority, Target, WebpushConfig,
+    WebpushFcmOptions,
 };
 
 use crate::dice::Dice;
@@ -277,7 +278,11 @@ impl Sent {
                 notification: None,
                 fcm_options: WebpushFcmOptions::default(),
             }),
-            apns: None,
+            // Now or never for all, if it is that for the others.
+            apns: (self.android.ttl.is_zero() && self.web.ttl.is_zero()).then(|| ApnsConfig {
+                headers: vec![("apns-expiration".to_owned(), "0".to_owned())],
+                ..ApnsConfig::default()
+            }),
             fcm_options: FcmOptions::default(),
         }
     }

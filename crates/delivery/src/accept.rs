@@ -14,11 +14,12 @@ use cresset_store::{Batch, Store, StoreError};
 use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
+use crate::carrier::Carriers;
 use crate::fanout::FanOuts;
 use crate::stored::Piles;
 use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
-use crate::{Carrier, Delivery, Dispatcher, Handoff, refusal};
+use crate::{Delivery, Dispatcher, Handoff, refusal};
 
 impl Dispatcher {
     /// Takes a message of a project that was authorised. `Ok` means that it is durable (or, with
@@ -50,6 +51,7 @@ impl Dispatcher {
         let message = Arc::new(message);
         let delivery = Arc::new(delivery(self.next_id(now), message.clone(), recipient));
         check_for_recipient(&message, &delivery)?;
+        self.carriers.refusal(&delivery.recipient).map_or(Ok(()), Err)?;
         let id = delivery.id;
         if validate_only {
             return Ok(id);
@@ -59,7 +61,7 @@ impl Dispatcher {
             self.meters.admit_delivery(&delivery, now)?;
         }
         if delivery.ttl.is_zero() {
-            let sent = push(self.carrier.get(), &delivery) == Handoff::Accepted;
+            let sent = self.carriers.push(&delivery) == Handoff::Accepted;
             self.traces.fleeting(&delivery, sent, now);
         } else {
             self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
@@ -100,7 +102,7 @@ impl Dispatcher {
 struct AfterAccepting {
     store: Store,
     fanouts: Arc<FanOuts>,
-    carrier: Option<Arc<dyn Carrier>>,
+    carriers: Arc<Carriers>,
     traces: Arc<Traces>,
     piles: Arc<Piles>,
     /// How many may wait for one app instance, if that is limited.
@@ -112,7 +114,7 @@ impl Dispatcher {
         AfterAccepting {
             store: self.store.clone(),
             fanouts: self.fanouts.clone(),
-            carrier: self.carrier.get().cloned(),
+            carriers: self.carriers.clone(),
             traces: self.traces.clone(),
             piles: self.piles.clone(),
             stored: self.meters.quotas().stored,
@@ -141,8 +143,9 @@ impl AfterAccepting {
     }
 
     fn push(&self, delivery: &Arc<Delivery>, now: Timestamp) {
-        let handoff = push(self.carrier.as_ref(), delivery);
-        let sent = handoff == Handoff::Accepted;
+        let handoff = self.carriers.push(delivery);
+        // A courier tells itself when it has sent something.
+        let sent = handoff == Handoff::Accepted && !delivery.recipient.device.is_outside();
         if let (Handoff::Offline, false, Some(limit)) = (handoff, delivery.ttl.is_zero(), self.stored) {
             self.piles.add(delivery.recipient.registration, delivery.recipient.device, limit);
         }
@@ -159,11 +162,6 @@ impl AfterAccepting {
 async fn still_waits(store: &Store, delivery: &Delivery, now: Timestamp) -> bool {
     let key = inbox::key(delivery.recipient.device, delivery.id);
     delivery.ttl.is_zero() || matches!(store.get(&key, now).await, Ok(Some(_)))
-}
-
-/// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
-fn push(carrier: Option<&Arc<dyn Carrier>>, delivery: &Delivery) -> Handoff {
-    carrier.map_or(Handoff::Offline, |carrier| carrier.push(delivery))
 }
 
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {
@@ -196,5 +194,14 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
             ))
         }
         Layout::WebPush { .. } => Ok(()),
+        Layout::WebService { .. } => {
+            match web_plaintext_fits(message, recipient, delivery.id, delivery.priority) {
+                true => Ok(()),
+                false => Err(Rejection::TooLarge),
+            }
+        }
+        // The app has no APNs token yet, and registers again when it has.
+        Layout::Apns { token, .. } if token.is_empty() => Err(Rejection::Unregistered),
+        Layout::Apns { .. } => Ok(()),
     }
 }

@@ -41,6 +41,18 @@ impl Dispatcher {
         ends: impl Iterator<Item = (MessageId, End)>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
+        self.end_told(device, carried, ends, "", now).await
+    }
+
+    /// The same, with what a push service said.
+    pub(crate) async fn end_told(
+        &self,
+        device: DeviceId,
+        carried: &[Carried],
+        ends: impl Iterator<Item = (MessageId, End)>,
+        told: &str,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let (mut in_inbox, mut left) = (Vec::new(), Vec::new());
         for (id, end) in ends {
             match strike(carried, id, end) {
@@ -62,7 +74,7 @@ impl Dispatcher {
         if in_inbox.is_empty() {
             return Ok(());
         }
-        self.end_rows(device, &in_inbox, now).await
+        self.end_rows(device, &in_inbox, told, now).await
     }
 }
 

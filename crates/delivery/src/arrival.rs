@@ -92,7 +92,7 @@ impl Dispatcher {
         let Some(recipient) = recipient.filter(|recipient| recipient.device == device) else {
             return Ok(None);
         };
-        for before in record.moved_from.iter().copied().filter_map(DeviceId::new) {
+        for before in record.moved_from.iter().copied().filter_map(DeviceId::stored) {
             self.gather(id, before, device, now).await?;
         }
         let bucket = self.fanouts.buckets.get(id.project, id.bucket, now).await?;
@@ -108,7 +108,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let partition = devices::partition(before);
-        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        let mut pages = Pages::of(&self.store, inbox::table_of(before), &partition, PAGE);
         while let Some(rows) = pages.next(now).await? {
             let mut batch = Batch::default();
             for row in rows {

@@ -30,6 +30,7 @@ pub(crate) struct FanOut {
     pub(crate) message: Arc<Message>,
     raw: Terms,
     web: Terms,
+    apple: Terms,
     /// Its job, and its sets in memory.
     holders: AtomicU32,
     /// All of its sets are in memory: this process has made them.
@@ -40,8 +41,9 @@ impl FanOut {
     pub(crate) fn new(id: MessageId, project: ProjectNumber, message: Arc<Message>) -> Self {
         let accepted = Timestamp::from_micros(id.micros);
         let (raw, web) = (Terms::raw(&message, accepted), Terms::web(&message, accepted));
+        let apple = Terms::apple(&message, accepted);
         let (holders, whole) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { id, project, message, raw, web, holders, whole }
+        Self { id, project, message, raw, web, apple, holders, whole }
     }
 
     /// The first of its job, and of each set.
@@ -61,23 +63,24 @@ impl FanOut {
 
     /// When nobody is to get it any more.
     pub(crate) fn expires(&self) -> Timestamp {
-        self.raw.expires.max(self.web.expires)
+        self.raw.expires.max(self.web.expires).max(self.apple.expires)
     }
 
     /// Whether all are to have it now or never.
     pub(crate) fn is_now_or_never(&self) -> bool {
-        self.raw.ttl.is_zero() && self.web.ttl.is_zero()
+        self.raw.ttl.is_zero() && self.web.ttl.is_zero() && self.apple.ttl.is_zero()
     }
 
-    /// When it is over for those who get it in clear, and for web apps.
-    pub(crate) fn both_expire(&self) -> (Timestamp, Timestamp) {
-        (self.raw.expires, self.web.expires)
+    /// When it is over for those who get it in clear, for web apps, and for apps on Apple devices.
+    pub(crate) fn all_expire(&self) -> (Timestamp, Timestamp, Timestamp) {
+        (self.raw.expires, self.web.expires, self.apple.expires)
     }
 
     pub(crate) fn terms(&self, layout: &Layout) -> &Terms {
         match layout {
             Layout::Raw { .. } => &self.raw,
-            Layout::WebPush { .. } | Layout::WebApp { .. } => &self.web,
+            Layout::WebPush { .. } | Layout::WebApp { .. } | Layout::WebService { .. } => &self.web,
+            Layout::Apns { .. } => &self.apple,
         }
     }
 
@@ -99,7 +102,7 @@ impl FanOut {
             Layout::Raw { .. } => is_of_package(&self.message, recipient),
             // Its keys are the page's: nothing can be encrypted for it.
             Layout::WebPush { .. } => false,
-            Layout::WebApp { .. } => true,
+            Layout::WebApp { .. } | Layout::WebService { .. } | Layout::Apns { .. } => true,
         }
     }
 
@@ -270,6 +273,13 @@ impl Bucket {
                 Waiting { id, fanout: live.fanout.clone() }
             })
             .collect()
+    }
+
+    /// Those of some for whom something waits.
+    pub(crate) fn waiting_among(&self, some: &SlotSet, now: Timestamp) -> SlotSet {
+        let state = self.state();
+        let live = state.live.iter().filter(|live| now < live.fanout.expires());
+        live.fold(SlotSet::default(), |found, live| found.or(&live.wanted.and(some)))
     }
 
     /// Whether a delivery waits in its set.

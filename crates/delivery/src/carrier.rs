@@ -1,10 +1,12 @@
 //! The last hop. The only inversion of the house: `delivery` says what a carrier must do, the
 //! listeners do it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cresset_message::{Message, MessageId, Priority, Recipient, Timestamp};
+use cresset_message::{
+    Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, SlotSet, Timestamp,
+};
 
 /// What a delivery brings.
 #[derive(Clone, Debug)]
@@ -53,4 +55,38 @@ pub enum Handoff {
 /// Takes one delivery to one destination.
 pub trait Carrier: Send + Sync + 'static {
     fn push(&self, delivery: &Delivery) -> Handoff;
+}
+
+/// Takes deliveries to push services of others. It reads the queues of its destinations itself, and tells
+/// what became of each: [`Dispatcher::acknowledge`](crate::Dispatcher::acknowledge),
+/// [`Dispatcher::refused`](crate::Dispatcher::refused).
+pub trait Courier: Carrier {
+    /// Why a message for it cannot be accepted, if that is known before it is tried.
+    fn refusal(&self, recipient: &Recipient) -> Option<Rejection>;
+
+    /// These registrations of a bucket have something waiting.
+    fn call(&self, project: ProjectNumber, bucket: u32, slots: SlotSet);
+}
+
+/// Who takes deliveries: joined once, at start.
+#[derive(Default)]
+pub(crate) struct Carriers {
+    pub(crate) devices: OnceLock<Arc<dyn Carrier>>,
+    pub(crate) courier: OnceLock<Arc<dyn Courier>>,
+}
+
+impl Carriers {
+    /// Why its push service would not take a message for it, if that is known.
+    pub(crate) fn refusal(&self, recipient: &Recipient) -> Option<Rejection> {
+        let courier = self.courier.get().filter(|_| recipient.device.is_outside())?;
+        courier.refusal(recipient)
+    }
+
+    /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
+    pub(crate) fn push(&self, delivery: &Delivery) -> Handoff {
+        match delivery.recipient.device.is_outside() {
+            false => self.devices.get().map_or(Handoff::Offline, |carrier| carrier.push(delivery)),
+            true => self.courier.get().map_or(Handoff::Offline, |courier| courier.push(delivery)),
+        }
+    }
 }

@@ -18,6 +18,7 @@ use cresset_store::{Batch, Pages, Store, StoreError, Table};
 use tokio::sync::Notify;
 
 use crate::buckets::{Bucket, Buckets, FanOut};
+use crate::carrier::Carriers;
 use crate::ids::Ids;
 use crate::inbox::DELETED_TOGETHER;
 use crate::matching::{matching, needs_everyone, topics};
@@ -51,6 +52,7 @@ pub(crate) struct FanOuts {
     pub(crate) buckets: Buckets,
     jobs: Jobs,
     traces: Arc<Traces>,
+    pub(crate) carriers: Arc<Carriers>,
 }
 
 /// A fan-out that is still being spread.
@@ -122,6 +124,15 @@ impl Job {
 
     fn id(&self) -> MessageId {
         self.fanout.id
+    }
+
+    pub(crate) fn fanout(&self) -> &FanOut {
+        &self.fanout
+    }
+
+    /// Whether no row tells of it.
+    pub(crate) fn is_fleeting(&self) -> bool {
+        self.fleeting
     }
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
@@ -254,8 +265,19 @@ impl Jobs {
 }
 
 impl FanOuts {
-    pub(crate) fn new(store: Store, ids: Arc<Ids>, members: Members, traces: Arc<Traces>) -> Self {
-        Self { buckets: Buckets::new(store.clone()), store, ids, members, jobs: Jobs::default(), traces }
+    pub(crate) fn new(
+        store: Store,
+        ids: Arc<Ids>,
+        members: Members,
+        traces: Arc<Traces>,
+        carriers: Arc<Carriers>,
+    ) -> Self {
+        let (buckets, jobs) = (Buckets::new(store.clone()), Jobs::default());
+        Self { buckets, store, ids, members, jobs, traces, carriers }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Messages that are still being spread.
@@ -441,7 +463,8 @@ impl FanOuts {
             job.progress().durable.insert(bucket.number);
             bucket.add(job.fanout.clone(), set.clone());
         }
-        let sent = push(job, bucket, &set, self.traces.is_on()).await;
+        let mut sent = push(job, bucket, &set, self.traces.is_on()).await;
+        sent = sent.or(&self.push_outside(job, bucket, &set, now).await?);
         if job.fleeting {
             let told =
                 self.traces.fleeting_for_many(&self.store, &job.fanout, bucket.number, &set, sent, now);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use cresset_message::{DeviceId, MessageId, Priority, Recipient, RegistrationId, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
-use cresset_store::{Batch, Pages, Row, StoreError, Table};
+use cresset_store::{Batch, Pages, Row, StoreError};
 
 use crate::presence::Carried;
 use crate::trace::{Dropped, End};
@@ -100,7 +100,7 @@ impl Dispatcher {
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
-        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        let mut pages = Pages::of(&self.store, inbox::table_of(device), &partition, PAGE);
         while found.len() < limit
             && let Some(rows) = pages.next(now).await?
         {

@@ -19,6 +19,7 @@ mod stored;
 
 mod arrival;
 mod carrier;
+mod outside;
 mod presence;
 
 mod ack;
@@ -30,18 +31,19 @@ mod ids;
 mod quota;
 mod trace;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
-pub use carrier::{Carrier, Content, Delivery, Handoff};
+pub use carrier::{Carrier, Content, Courier, Delivery, Handoff};
 pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};
 pub use groups::{GroupChange, GroupError};
 pub use here::AppInstance;
+pub use outside::{Found, Round};
 pub use preview::Preview;
 pub use quota::{Bucket, Quotas};
 pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
@@ -72,7 +74,7 @@ pub struct Dispatcher {
     store: Store,
     tokens: TokenKey,
     random: Random,
-    carrier: OnceLock<Arc<dyn Carrier>>,
+    carriers: Arc<carrier::Carriers>,
     ids: Arc<ids::Ids>,
     meters: quota::Meters,
     members: members::Members,
@@ -96,7 +98,14 @@ impl Dispatcher {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
         let members = members::Members::new(store.clone());
         let traces = Arc::new(trace::Traces::new());
-        let fanouts = fanout::FanOuts::new(store.clone(), ids.clone(), members.clone(), traces.clone());
+        let carriers = Arc::<carrier::Carriers>::default();
+        let fanouts = fanout::FanOuts::new(
+            store.clone(),
+            ids.clone(),
+            members.clone(),
+            traces.clone(),
+            carriers.clone(),
+        );
         let fanouts = Arc::new(fanouts);
         fanouts.resume(now).await?;
         Ok(Self {
@@ -107,7 +116,7 @@ impl Dispatcher {
             store,
             tokens,
             random,
-            carrier: OnceLock::new(),
+            carriers,
             ids,
             meters: quota::Meters::new(Quotas::OFF),
             topic_names: topics::Names::default(),
@@ -145,7 +154,13 @@ impl Dispatcher {
 
     /// Joins the carrier that takes deliveries to connected devices; once, at start.
     pub fn set_carrier(&self, carrier: Arc<dyn Carrier>) {
-        assert!(self.carrier.set(carrier).is_ok(), "the carrier is set once");
+        assert!(self.carriers.devices.set(carrier).is_ok(), "the carrier is set once");
+    }
+
+    /// Joins who takes deliveries to push services of others; once, at start. Without one, registrations
+    /// that need it are kept waiting.
+    pub fn set_courier(&self, courier: Arc<dyn Courier>) {
+        assert!(self.carriers.courier.set(courier).is_ok(), "the courier is set once");
     }
 
     fn next_id(&self, now: Timestamp) -> MessageId {

@@ -81,6 +81,16 @@ impl Members {
         Ok(Arc::new(android.or(&ios).or(&web)))
     }
 
+    /// Those of one bucket that push services of others carry.
+    pub(crate) async fn outside(
+        &self,
+        project: ProjectNumber,
+        bucket: u32,
+        now: Timestamp,
+    ) -> Result<Arc<SlotSet>, StoreError> {
+        self.of(project, bucket, TopicKey::outside(), now).await
+    }
+
     /// The members of a topic in one bucket.
     pub(crate) async fn of(
         &self,
@@ -123,8 +133,10 @@ impl Members {
 
     /// A registration is new in its project.
     pub(crate) async fn joined_everyone(&self, id: RegistrationId, now: Timestamp) {
-        let platforms = [Platform::Android, Platform::Ios, Platform::Web];
-        self.changed(&platforms.map(|platform| (id, TopicKey::of_platform(platform))), now).await;
+        let [android, ios, web] =
+            [Platform::Android, Platform::Ios, Platform::Web].map(TopicKey::of_platform);
+        let changed = [android, ios, web, TopicKey::outside()];
+        self.changed(&changed.map(|topic| (id, topic)), now).await;
     }
 
     /// A registration is in no set any more. It never comes back: slots are not used twice.

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use cresset_message::{DeviceId, Layout, MessageId, RegistrationId, Timestamp, limits};
 use cresset_store::tables::devices;
 use cresset_store::tables::inbox::{self, InboxRecord};
-use cresset_store::{Batch, Pages, StoreError, Table};
+use cresset_store::{Batch, Pages, StoreError};
 
 use crate::buckets::{Bucket, Waiting as Set};
 use crate::inbox::{DELETED_TOGETHER, PAGE};
@@ -132,7 +132,7 @@ impl Dispatcher {
         let partition = devices::partition(device);
         let mut found: BTreeMap<RegistrationId, Waiting> = BTreeMap::new();
         let mut rows_of = HashSet::new();
-        let mut pages = Pages::of(&self.store, Table::Inbox, &partition, PAGE);
+        let mut pages = Pages::of(&self.store, inbox::table_of(device), &partition, PAGE);
         while let Some(rows) = pages.next(now).await? {
             for row in &rows {
                 let id = inbox::id_of(&row.sort)?;
@@ -197,7 +197,7 @@ impl Dispatcher {
         loop {
             let ends = rows.next().unwrap_or_default();
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
-            self.traces.ended(&self.store, &mut batch, ends, now).await?;
+            self.traces.ended(&self.store, &mut batch, ends, "", now).await?;
             if batch.ops.is_empty() {
                 break;
             }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use cresset_message::{
     DeviceId, Fid, Layout, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebKeys,
 };
-use cresset_store::StoreError;
 use cresset_store::tables::fids::{self, FidRecord};
-use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord, WebTransport};
+use cresset_store::tables::registrations::{
+    self, AppleTransport, DeviceTransport, RegistrationRecord, WebTransport,
+};
+use cresset_store::{Store, StoreError};
 use cresset_wire::token::{Presented, present};
 
 use crate::{Dispatcher, refusal};
@@ -66,10 +68,7 @@ impl Dispatcher {
         id: RegistrationId,
         now: Timestamp,
     ) -> Result<Option<Recipient>, StoreError> {
-        match self.registration(id, now).await? {
-            Some(record) => self.recipient_with(id, &record, now).await,
-            None => Ok(None),
-        }
+        recipient_in(&self.store, id, now).await
     }
 
     /// The same, of whose record is read.
@@ -79,14 +78,7 @@ impl Dispatcher {
         record: &RegistrationRecord,
         now: Timestamp,
     ) -> Result<Option<Recipient>, StoreError> {
-        match &record.web {
-            Some(web) => {
-                let Some(over) = web.over else { return Ok(None) };
-                let base = self.registration(over.into(), now).await?.and_then(|base| base.device);
-                Ok(base.and_then(|base| web_app(id, record, web, base)))
-            }
-            None => Ok(record.device.clone().and_then(|device| direct(id, record, device))),
-        }
+        recipient_of_record(&self.store, id, record, now).await
     }
 
     pub(crate) async fn registration(
@@ -94,9 +86,47 @@ impl Dispatcher {
         id: RegistrationId,
         now: Timestamp,
     ) -> Result<Option<RegistrationRecord>, StoreError> {
-        let row = self.store.get(&registrations::key(id), now).await?;
-        row.map(|row| RegistrationRecord::from_bytes(&row.value)).transpose()
+        record_in(&self.store, id, now).await
     }
+}
+
+async fn record_in(
+    store: &Store,
+    id: RegistrationId,
+    now: Timestamp,
+) -> Result<Option<RegistrationRecord>, StoreError> {
+    let row = store.get(&registrations::key(id), now).await?;
+    row.map(|row| RegistrationRecord::from_bytes(&row.value)).transpose()
+}
+
+/// The registration as a carrier needs to know it, or `None` when it, or the subscription below it, is no more.
+pub(crate) async fn recipient_in(
+    store: &Store,
+    id: RegistrationId,
+    now: Timestamp,
+) -> Result<Option<Recipient>, StoreError> {
+    match record_in(store, id, now).await? {
+        Some(record) => recipient_of_record(store, id, &record, now).await,
+        None => Ok(None),
+    }
+}
+
+async fn recipient_of_record(
+    store: &Store,
+    id: RegistrationId,
+    record: &RegistrationRecord,
+    now: Timestamp,
+) -> Result<Option<Recipient>, StoreError> {
+    let Some(web) = &record.web else {
+        return Ok(match (&record.apple, &record.device) {
+            (Some(apple), _) => apple_app(id, record, apple),
+            (None, Some(device)) => direct(id, record, device.clone()),
+            (None, None) => None,
+        });
+    };
+    let Some(over) = web.over else { return Ok(web_service(id, record, web)) };
+    let base = record_in(store, over.into(), now).await?.and_then(|base| base.device);
+    Ok(base.and_then(|base| web_app(id, record, web, base)))
 }
 
 /// A web app of the FCM registrations API, over a device's subscription.
@@ -106,12 +136,26 @@ fn web_app(
     web: &WebTransport,
     base: DeviceTransport,
 ) -> Option<Recipient> {
-    let keys = WebKeys {
+    let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys: keys(web)? };
+    recipient(id, record, base.device, base.app, layout)
+}
+
+/// A web app whose browser another push service serves.
+fn web_service(id: RegistrationId, record: &RegistrationRecord, web: &WebTransport) -> Option<Recipient> {
+    let layout = Layout::WebService { endpoint: web.endpoint.clone(), keys: keys(web)? };
+    recipient(id, record, web.device, String::new(), layout)
+}
+
+fn apple_app(id: RegistrationId, record: &RegistrationRecord, apple: &AppleTransport) -> Option<Recipient> {
+    let layout = Layout::Apns { token: apple.token.clone(), sandbox: apple.sandbox };
+    recipient(id, record, apple.device, apple.bundle_id.clone(), layout)
+}
+
+fn keys(web: &WebTransport) -> Option<WebKeys> {
+    Some(WebKeys {
         p256dh: web.p256dh.as_slice().try_into().ok()?,
         auth: web.auth.as_slice().try_into().ok()?,
-    };
-    let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys };
-    recipient(id, record, base.device, base.app, layout)
+    })
 }
 
 /// What register3 made: a subscription of a browser, else an app that takes its data in clear
@@ -134,7 +178,7 @@ fn recipient(
 ) -> Option<Recipient> {
     Some(Recipient {
         registration: id,
-        device: DeviceId::new(device)?,
+        device: DeviceId::stored(device)?,
         platform: record.platform(),
         fid: record.fid.parse().ok(),
         app_id: record.app_id.parse().ok(),

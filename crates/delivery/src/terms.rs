@@ -8,6 +8,9 @@ use cresset_message::{Layout, Message, MessageId, Priority, Recipient, Timestamp
 
 use crate::{Content, Delivery};
 
+/// `protocol/apns.md` §2.1.
+const APNS_TTL: Duration = Duration::from_secs(30 * 86_400);
+
 /// For one kind of recipient.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
@@ -21,7 +24,10 @@ impl Terms {
     pub(crate) fn for_layout(message: &Message, layout: &Layout, accepted: Timestamp) -> Self {
         match layout {
             Layout::Raw { .. } => Self::raw(message, accepted),
-            Layout::WebPush { .. } | Layout::WebApp { .. } => Self::web(message, accepted),
+            Layout::WebPush { .. } | Layout::WebApp { .. } | Layout::WebService { .. } => {
+                Self::web(message, accepted)
+            }
+            Layout::Apns { .. } => Self::apple(message, accepted),
         }
     }
 
@@ -41,6 +47,21 @@ impl Terms {
             _ => Priority::Normal,
         };
         Self::new(ttl, priority, header("Topic"), accepted)
+    }
+
+    /// The headers of APNs (`protocol/apns.md` §2.4): there is no time to live but a moment, 30 days from
+    /// now unless it is said, and 0 is now or never.
+    pub(crate) fn apple(message: &Message, accepted: Timestamp) -> Self {
+        let header = |name| message.apns.as_ref().and_then(|apns| apns.header(name));
+        let expires = header("apns-expiration").and_then(|text| text.parse().ok()).map(Timestamp::from_secs);
+        let expires = expires.map_or(accepted + APNS_TTL, |at: Timestamp| at.min(accepted + APNS_TTL));
+        let priority = match header("apns-priority") {
+            Some("1" | "5") => Priority::Normal,
+            _ => Priority::High,
+        };
+        let collapse_key = header("apns-collapse-id").filter(|key| !key.is_empty()).map(Into::into);
+        let ttl = Duration::from_micros(expires.as_micros().saturating_sub(accepted.as_micros()));
+        Self { ttl, expires: expires.max(accepted), priority, collapse_key }
     }
 
     /// An empty key is none: proto3 does not tell them apart.

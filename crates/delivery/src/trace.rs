@@ -48,6 +48,10 @@ pub enum Dropped {
     NotForApp,
     /// It could not be given the form that its device reads.
     NoForm,
+    /// Its push service will not have it, for what it says or how it is told.
+    Refused,
+    /// Its push service does not accept the credential of the project.
+    CredentialRefused,
 }
 
 impl Dropped {
@@ -59,6 +63,8 @@ impl Dropped {
             Self::NotConnected => "notConnected",
             Self::NotForApp => "notForApp",
             Self::NoForm => "noForm",
+            Self::Refused => "refused",
+            Self::CredentialRefused => "credentialRefused",
         }
     }
 }
@@ -83,6 +89,8 @@ impl End {
             Self::Dropped(Dropped::NotConnected) => 23,
             Self::Dropped(Dropped::NotForApp) => 24,
             Self::Dropped(Dropped::NoForm) => 25,
+            Self::Dropped(Dropped::Refused) => 26,
+            Self::Dropped(Dropped::CredentialRefused) => 27,
         }
     }
 
@@ -98,12 +106,14 @@ impl End {
             23 => Self::Dropped(Dropped::NotConnected),
             24 => Self::Dropped(Dropped::NotForApp),
             25 => Self::Dropped(Dropped::NoForm),
+            26 => Self::Dropped(Dropped::Refused),
+            27 => Self::Dropped(Dropped::CredentialRefused),
             _ => return None,
         })
     }
 
     /// All there are.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Acknowledged,
         Self::Collapsed { by: None },
         Self::Expired,
@@ -113,6 +123,8 @@ impl End {
         Self::Dropped(Dropped::NotConnected),
         Self::Dropped(Dropped::NotForApp),
         Self::Dropped(Dropped::NoForm),
+        Self::Dropped(Dropped::Refused),
+        Self::Dropped(Dropped::CredentialRefused),
     ];
 
     /// Its name in metrics and in Cresset's own API.
@@ -245,7 +257,7 @@ impl Traces {
             Target::Condition(text) => (String::new(), text.clone()),
             Target::Token(_) | Target::Fid(_) => Default::default(),
         };
-        let (raw, web) = fanout.both_expire();
+        let (raw, web, apple) = fanout.all_expire();
         let head = HeadRecord {
             project: fanout.project.0,
             unique: fanout.id.unique,
@@ -254,6 +266,7 @@ impl Traces {
             deliveries: Vec::new(),
             raw_expires_millis: raw.as_millis(),
             web_expires_millis: web.as_millis(),
+            apple_expires_millis: apple.as_millis(),
         };
         let until = self.until(fanout.expires());
         batch.put(events::key(fanout.id.micros, &Kind::Head), head.to_bytes(), until);
@@ -350,6 +363,7 @@ impl Traces {
         store: &Store,
         batch: &mut Batch,
         ends: &[(MessageId, End)],
+        told: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         if !self.is_on() {
@@ -372,6 +386,7 @@ impl Traces {
                 end: end.code().into(),
                 ended_millis: now.as_millis(),
                 by: end.by().map_or_else(Vec::new, |by| by.to_bytes().to_vec()),
+                told: told.to_owned(),
                 ..known
             };
             batch.put(key, record.to_bytes(), self.until(now));
@@ -503,12 +518,13 @@ impl Dispatcher {
         &self,
         device: DeviceId,
         ends: &[(MessageId, End)],
+        told: &str,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         for ends in ends.chunks(WRITTEN_TOGETHER) {
             let mut batch = Batch::default();
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
-            self.traces.ended(&self.store, &mut batch, ends, now).await?;
+            self.traces.ended(&self.store, &mut batch, ends, told, now).await?;
             self.store.write(batch, now).await?;
             ends.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         }

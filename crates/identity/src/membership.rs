@@ -54,6 +54,12 @@ impl Change {
             self.batch.put(members::key(id, TopicKey::of_platform(record.platform())), Vec::new(), None);
         }
         let (carrier, old) = (carrier_of(record), before.and_then(carrier_of));
+        let outside = |device: Option<DeviceId>| device.is_some_and(DeviceId::is_outside);
+        match (outside(old), outside(carrier)) {
+            (false, true) => self.batch.put(members::key(id, TopicKey::outside()), Vec::new(), None),
+            (true, false) => self.batch.delete(members::key(id, TopicKey::outside())),
+            _ => {}
+        }
         if let Some(old) = old.filter(|old| Some(*old) != carrier) {
             self.batch.delete(carried::key(old, id));
         }
@@ -71,6 +77,9 @@ impl Change {
         }
         if let Some(carrier) = carrier_of(record) {
             self.batch.delete(carried::key(carrier, id));
+            if carrier.is_outside() {
+                self.batch.delete(members::key(id, TopicKey::outside()));
+            }
         }
         topics.iter().for_each(|topic| members::leave(&mut self.batch, id, topic));
         self.news.push(News::Ended(id));
@@ -79,11 +88,12 @@ impl Change {
 
 /// The device whose connection carries the messages of a registration.
 pub(crate) fn carrier_of(record: &RegistrationRecord) -> Option<DeviceId> {
-    match (&record.web, &record.device) {
-        (Some(web), _) => DeviceId::new(web.device),
-        (None, Some(device)) => DeviceId::new(device.device),
-        (None, None) => None,
-    }
+    DeviceId::stored(match (&record.web, &record.apple, &record.device) {
+        (Some(web), ..) => web.device,
+        (None, Some(apple), _) => apple.device,
+        (None, None, Some(device)) => device.device,
+        (None, None, None) => 0,
+    })
 }
 
 impl Identity {

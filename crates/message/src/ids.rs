@@ -101,10 +101,28 @@ impl DeviceId {
         if id == 0 || id > i64::MAX as u64 { None } else { Some(Self(id)) }
     }
 
+    /// What stands in the place of a device for a registration that a push service carries: an id that no
+    /// device can have.
+    pub const fn outside(random: u64) -> Self {
+        Self(random | OUTSIDE)
+    }
+
+    /// As rows have it: of a device, or of a registration that a push service carries.
+    pub const fn stored(id: u64) -> Option<Self> {
+        if id == 0 { None } else { Some(Self(id)) }
+    }
+
+    /// Whether a push service carries what is for it, and no device of ours.
+    pub const fn is_outside(self) -> bool {
+        self.0 & OUTSIDE != 0
+    }
+
     pub const fn get(self) -> u64 {
         self.0
     }
 }
+
+const OUTSIDE: u64 = 1 << 63;
 
 impl FromStr for DeviceId {
     type Err = IdError;

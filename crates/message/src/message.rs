@@ -171,6 +171,13 @@ impl WebpushConfig {
     }
 }
 
+impl ApnsConfig {
+    /// A header's value; names are compared as HTTP compares them.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
 impl Message {
     /// Whether a notification is part of what an Android device gets.
     pub fn notifies_android(&self) -> bool {

@@ -36,13 +36,17 @@ pub enum Layout {
     WebPush { sender: String, subtype: String },
     /// A web app of the FCM registrations API: JSON, encrypted by us, over the subscription below it.
     WebApp { sender: String, subtype: String, keys: WebKeys },
+    /// A web app whose browser another push service serves: the same, sent to its endpoint.
+    WebService { endpoint: String, keys: WebKeys },
+    /// An app on an Apple device: JSON in clear, by APNs. Without a token it cannot be reached yet.
+    Apns { token: String, sandbox: bool },
 }
 
 /// One registration as a carrier needs to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     pub registration: RegistrationId,
-    /// The device whose connection carries its messages.
+    /// The device whose connection carries its messages, or what stands for one (`DeviceId::outside`).
     pub device: DeviceId,
     pub platform: Platform,
     pub fid: Option<Fid>,

@@ -114,6 +114,7 @@ fn line(delivery: &Value) -> String {
     say("ended", text("ended"));
     say("because", text("reason").map(words));
     say("in favour of", text("by"));
+    say("told", text("told"));
     if matches!(text("state"), Some("waiting" | "sent")) {
         say("expires", text("expires"));
     }

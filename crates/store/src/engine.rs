@@ -27,10 +27,11 @@ pub enum Table {
     Jobs,
     Bodies,
     Events,
+    Outbox,
 }
 
 impl Table {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Projects,
         Self::Registrations,
         Self::Fids,
@@ -48,6 +49,7 @@ impl Table {
         Self::Jobs,
         Self::Bodies,
         Self::Events,
+        Self::Outbox,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -69,6 +71,7 @@ impl Table {
             Self::Jobs => "jobs",
             Self::Bodies => "bodies",
             Self::Events => "events",
+            Self::Outbox => "outbox",
         }
     }
 }
@@ -212,6 +215,14 @@ pub struct Page {
     pub next: Option<Bytes>,
 }
 
+/// A page of the partitions of a table. `next` is where to go on, which means something only to the engine
+/// that gave it; `None` at the end.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Partitions {
+    pub found: Vec<Bytes>,
+    pub next: Option<Bytes>,
+}
+
 /// What one step of the slow walk over a table found: rows dropped because they had expired, and
 /// where the next step begins (`None`: the table's end was reached).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -257,6 +268,11 @@ pub trait Engine: Send + Sync + 'static {
         limit: usize,
         now: Timestamp,
     ) -> Pending<'a, Page>;
+
+    /// Partitions of a table in which there are rows, at most `limit`, in the engine's own order from `from`
+    /// on (what the last call gave as `next`; empty at the start). One whose rows have all expired, or one
+    /// that changes meanwhile, may be among them or not.
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions>;
 
     /// Resolves when the batch is durable (`true`), or its condition did not hold (`false`).
     /// Dropping the future does not take back a batch that is already on its way.

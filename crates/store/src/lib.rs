@@ -12,7 +12,7 @@ mod pages;
 pub mod tables;
 
 pub use engine::{
-    Batch, Condition, Engine, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_PARTITION, MAX_SORT, Op, Page, Pending,
-    Row, RowKey, Store, StoreError, Swept, Table,
+    Batch, Condition, Engine, MAX_BATCH_BYTES, MAX_BATCH_OPS, MAX_PARTITION, MAX_SORT, Op, Page, Partitions,
+    Pending, Row, RowKey, Store, StoreError, Swept, Table,
 };
 pub use pages::Pages;

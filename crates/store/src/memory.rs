@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use cresset_message::Timestamp;
 
-use crate::{Batch, Engine, Op, Page, Pending, Row, RowKey, StoreError, Swept, Table};
+use crate::{Batch, Engine, Op, Page, Partitions, Pending, Row, RowKey, StoreError, Swept, Table};
 
 /// Rows in a map. Needs no runtime: every future is ready at its first poll.
 #[derive(Debug, Default)]
@@ -44,6 +44,10 @@ impl Engine for MemoryEngine {
         now: Timestamp,
     ) -> Pending<'a, Page> {
         ready(self.open().map(|state| state.scan(table, partition, from, limit, now)))
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        ready(self.open().map(|state| state.partitions(table, from, limit)))
     }
 
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {
@@ -102,6 +106,16 @@ impl State {
             rows: rows.by_ref().take(limit).map(|(key, cell)| cell.row(&key.sort)).collect(),
             next: rows.next().map(|(key, _)| key.sort.clone()),
         }
+    }
+
+    fn partitions(&self, table: Table, from: &[u8], limit: usize) -> Partitions {
+        let start = RowKey::new(table, from.to_vec(), Bytes::new());
+        let of_table = self.rows.range(start..).take_while(|(key, _)| key.table == table);
+        let mut found: Vec<Bytes> = of_table.map(|(key, _)| key.partition.clone()).collect();
+        found.dedup();
+        let next = found.get(limit).cloned();
+        found.truncate(limit);
+        Partitions { found, next }
     }
 
     fn write(&mut self, batch: Batch, now: Timestamp) -> bool {

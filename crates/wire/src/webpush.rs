@@ -34,4 +34,6 @@ pub enum WebPushError {
     Decrypt,
     #[error("no randomness could be had")]
     Randomness,
+    #[error("its messages do not travel over a connection of ours")]
+    Elsewhere,
 }

@@ -286,6 +286,9 @@ fn form(delivery: &Delivery) -> DataMessageStanza {
         (Content::Message(message), Layout::WebApp { sender, subtype, .. }) => {
             in_the_open(delivery, message, sender, subtype)
         }
+        (Content::Message(_), Layout::WebService { .. } | Layout::Apns { .. }) => {
+            unreachable!("no phone carries what push services do")
+        }
     }
 }
 

@@ -71,6 +71,7 @@ fn story(story: &Story) -> Value {
     set("sent", story.sent.map(rfc3339));
     set("ended", story.ended.map(rfc3339));
     set("collapseKey", story.collapse_key.clone());
+    set("told", story.told.clone());
     match story.stage {
         Stage::Ended(End::Dropped(why)) => set("reason", Some(why.name().to_owned())),
         Stage::Ended(End::Collapsed { by }) => set("by", by.map(|by: MessageId| by.to_string())),

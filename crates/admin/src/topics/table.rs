@@ -257,6 +257,7 @@ fn page_with_trace() -> Value {
         ("collapseKey", text()),
         ("reason", json!({ "type": "string", "enum": reasons })),
         ("by", text()),
+        ("told", text()),
     ]);
     delivery["required"] = json!(["persistentId", "state", "expires"]);
     let mut page = object(&[

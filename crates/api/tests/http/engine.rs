@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use cresset_message::Timestamp;
 use cresset_store::memory::MemoryEngine;
-use cresset_store::{Batch, Page, Pending, Row, RowKey, StoreError, Swept, Table};
+use cresset_store::{Batch, Page, Partitions, Pending, Row, RowKey, StoreError, Swept, Table};
 
 /// Gives way before each operation, so that requests that run together meet in the middle.
 #[derive(Default)]
@@ -67,6 +67,10 @@ impl cresset_store::Engine for Engine {
             }
             self.inner.write(batch, now).await
         })
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        self.inner.partitions(table, from, limit)
     }
 
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {

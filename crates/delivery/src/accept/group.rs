@@ -33,6 +33,7 @@ impl Dispatcher {
         let deliver_to = |member| Arc::new(delivery(self.next_id(now), message.clone(), Arc::new(member)));
         let mut deliveries: Vec<_> = group.members.into_iter().map(deliver_to).collect();
         deliveries.iter().try_for_each(|delivery| check_for_recipient(&message, delivery))?;
+        deliveries.retain(|delivery| self.carriers.refusal(&delivery.recipient).is_none());
         if !validate_only {
             deliveries = self.admit_members(deliveries, now)?;
         }

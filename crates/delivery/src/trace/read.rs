@@ -77,6 +77,8 @@ pub struct Story {
     pub sent: Option<Timestamp>,
     pub ended: Option<Timestamp>,
     pub collapse_key: Option<String>,
+    /// What its push service said of it.
+    pub told: Option<String>,
 }
 
 impl Counts {
@@ -144,9 +146,8 @@ impl OfBucket {
         })
     }
 
-    /// Counts all but those with rows of their own. `raw`: those of the bucket whose messages travel in
-    /// clear, to which the first of two ends applies.
-    fn count(&self, counts: &mut Counts, raw: &SlotSet, expires: (Timestamp, Timestamp), now: Timestamp) {
+    /// Counts all but those with rows of their own.
+    fn count(&self, counts: &mut Counts, lives: &Lives, now: Timestamp) {
         let mut rest = self.wanted.clone();
         for (what, by, set) in &self.ends {
             if let Some(end) = End::from_code(*what, *by) {
@@ -157,7 +158,7 @@ impl OfBucket {
             }
         }
         let sent = self.ends.iter().find(|(what, ..)| *what == SENT).map(|(.., set)| set);
-        for (some, expires) in [(rest.and(raw), expires.0), (rest.and_not(raw), expires.1)] {
+        for (some, expires) in lives.divide(&rest) {
             let sent = sent.map_or(0, |sent| some.and(sent).len());
             if expires <= now {
                 counts.add(Stage::Ended(End::Expired), some.len());
@@ -170,6 +171,34 @@ impl OfBucket {
 
     fn moved(&self) -> usize {
         self.ends.iter().filter(|(what, ..)| *what == MOVED).map(|(.., set)| set.len()).sum()
+    }
+}
+
+/// When it is over, for the kinds of a bucket's registrations.
+struct Lives {
+    /// Those whose messages travel in clear, and those on Apple devices; the others are web apps.
+    raw: SlotSet,
+    apple: SlotSet,
+    expires: (Timestamp, Timestamp, Timestamp),
+}
+
+impl Lives {
+    fn divide(&self, some: &SlotSet) -> [(SlotSet, Timestamp); 3] {
+        let (raw, apple) = (some.and(&self.raw), some.and(&self.apple));
+        let web = some.and_not(&raw).and_not(&apple);
+        [(raw, self.expires.0), (web, self.expires.1), (apple, self.expires.2)]
+    }
+
+    fn of(&self, slot: u16) -> Timestamp {
+        match (self.raw.contains(slot), self.apple.contains(slot)) {
+            (true, _) => self.expires.0,
+            (false, false) => self.expires.1,
+            (false, true) => self.expires.2,
+        }
+    }
+
+    fn last(&(raw, web, apple): &(Timestamp, Timestamp, Timestamp)) -> Timestamp {
+        raw.max(web).max(apple)
     }
 }
 
@@ -333,6 +362,7 @@ impl Dispatcher {
             sent: sent.map(Timestamp::from_millis),
             ended: (record.ended_millis > 0).then(|| Timestamp::from_millis(record.ended_millis)),
             collapse_key: record.collapse_key.clone(),
+            told: Some(record.told.clone()).filter(|told| !told.is_empty()),
         })
     }
 
@@ -367,22 +397,29 @@ impl Dispatcher {
         for bucket in self.fanouts.buckets.all().iter().filter(|bucket| bucket.project == project) {
             self.save(bucket, now).await?;
         }
-        let both = (
+        let apple = match head.apple_expires_millis {
+            0 => head.web_expires_millis,
+            millis => millis,
+        };
+        let all = (
             Timestamp::from_millis(head.raw_expires_millis),
             Timestamp::from_millis(head.web_expires_millis),
+            Timestamp::from_millis(apple),
         );
         let mut page = FanOutPage { counts: Counts::default(), places: Vec::new(), next: None, moved: 0 };
         for first in self.buckets_of(id, now).await? {
-            let raw =
-                self.members.of(project, first.bucket, TopicKey::of_platform(Platform::Android), now).await?;
-            first.count(&mut page.counts, &raw, both, now);
-            page.take(&first, &raw, both, (from, only, limit), now);
+            let of = |platform| self.members.of(project, first.bucket, TopicKey::of_platform(platform), now);
+            let raw = SlotSet::clone(&*of(Platform::Android).await?);
+            let apple = SlotSet::clone(&*of(Platform::Ios).await?);
+            let lives = Lives { raw, apple, expires: all };
+            first.count(&mut page.counts, &lives, now);
+            page.take(&first, &lives, (from, only, limit), now);
         }
         let mut deliveries = Vec::with_capacity(page.places.len());
         for (place, stage, expires) in std::mem::take(&mut page.places) {
             deliveries.push(self.story_of_slot(project, id, place, stage, expires, now).await?);
         }
-        self.count_moved(id, page.moved, both.0.max(both.1), &mut page.counts, now).await?;
+        self.count_moved(id, page.moved, Lives::last(&all), &mut page.counts, now).await?;
         let spreading = self.store.get(&jobs::key(id), now).await?.is_some();
         let what = match head.condition.is_empty() {
             true => What::Topic(head.topic),
@@ -451,7 +488,17 @@ impl Dispatcher {
             return self.story_of_row(id, registration, &record, now).await;
         };
         let (token, platform) = self.who(registration, now).await?;
-        Ok(Story { id, token, platform, stage, expires, sent: None, ended: None, collapse_key: None })
+        Ok(Story {
+            id,
+            token,
+            platform,
+            stage,
+            expires,
+            sent: None,
+            ended: None,
+            collapse_key: None,
+            told: None,
+        })
     }
 }
 
@@ -467,8 +514,7 @@ impl FanOutPage {
     fn take(
         &mut self,
         sets: &OfBucket,
-        raw: &SlotSet,
-        both: (Timestamp, Timestamp),
+        lives: &Lives,
         (from, only, limit): (u64, Option<u64>, usize),
         now: Timestamp,
     ) {
@@ -483,7 +529,7 @@ impl FanOutPage {
                 self.next.get_or_insert(place);
                 return;
             }
-            let expires = if raw.contains(slot) { both.0 } else { both.1 };
+            let expires = lives.of(slot);
             self.places.push((place, sets.stage(slot, expires, now), expires));
         }
     }

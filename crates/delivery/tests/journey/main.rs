@@ -6,6 +6,7 @@ mod found;
 mod groups;
 mod inbox;
 mod merge;
+mod outside;
 mod quotas;
 mod sending;
 mod stored;

@@ -10,7 +10,7 @@ use cresset_message::{Fid, Platform, ProjectNumber, RegistrationId, Rejection, T
 use cresset_store::tables::fids::{self, FidRecord};
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::{counters, registrations};
-use cresset_store::{Batch, Engine, Page, Pending, Row, RowKey, Store, Swept, Table};
+use cresset_store::{Batch, Engine, Page, Partitions, Pending, Row, RowKey, Store, Swept, Table};
 
 use crate::world::{NOW, PROJECT, World, device, dispatcher};
 
@@ -480,6 +480,10 @@ impl Engine for Winding {
             self.wind().await;
             written
         })
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        self.inner.partitions(table, from, limit)
     }
 
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {

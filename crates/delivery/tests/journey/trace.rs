@@ -18,7 +18,7 @@ impl World {
         self.dispatcher.trace_of(PROJECT, name, None, 100, now).await.unwrap()
     }
 
-    async fn trace(&self, id: MessageId) -> Told {
+    pub(crate) async fn trace(&self, id: MessageId) -> Told {
         self.try_trace(&id.to_string(), NOW).await.expect("it is known")
     }
 
@@ -230,6 +230,10 @@ async fn of_a_message_for_now_or_never_it_is_told_who_was_there() {
     fleeting.target = topic("news");
     fleeting.webpush = Some(cresset_message::WebpushConfig {
         headers: vec![("TTL".into(), "0".into())],
+        ..Default::default()
+    });
+    fleeting.apns = Some(cresset_message::ApnsConfig {
+        headers: vec![("apns-expiration".into(), "0".into())],
         ..Default::default()
     });
     let id = world.dispatcher.send(PROJECT, fleeting, false, NOW).await.unwrap();

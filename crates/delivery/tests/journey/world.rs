@@ -13,7 +13,7 @@ use cresset_store::memory::MemoryEngine;
 use cresset_store::tables::members::{self, TopicKey};
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
 use cresset_store::tables::{carried, counters};
-use cresset_store::{Batch, Engine, Page, Pending, Row, RowKey, Store, StoreError, Swept, Table};
+use cresset_store::{Batch, Engine, Page, Partitions, Pending, Row, RowKey, Store, StoreError, Swept, Table};
 use cresset_wire::token::{TokenKey, registration_token};
 use tokio::sync::Semaphore;
 
@@ -204,6 +204,10 @@ impl Engine for Held {
             }
             self.inner.write(batch, now).await
         })
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        self.inner.partitions(table, from, limit)
     }
 
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {

@@ -37,6 +37,13 @@ pub(super) fn sort_of(key: &[u8]) -> Result<Bytes, StoreError> {
         .ok_or_else(|| StoreError::Damaged("a row's key is shorter than its partition".into()))
 }
 
+pub(super) fn partition_of(key: &[u8]) -> Result<Bytes, StoreError> {
+    key.split_first()
+        .and_then(|(length, rest)| rest.get(..usize::from(*length)))
+        .map(Bytes::copy_from_slice)
+        .ok_or_else(|| StoreError::Damaged("a row's key is shorter than its partition".into()))
+}
+
 pub(super) fn value(expires: Option<Timestamp>, value: &[u8]) -> Vec<u8> {
     // An expiry at the epoch itself must not read as "never"; a microsecond later is as long gone.
     let micros = expires.map_or(0, |at| at.as_micros().max(1));

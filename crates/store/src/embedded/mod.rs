@@ -32,7 +32,9 @@ use self::folder::Folder;
 pub use self::folder::OpenError;
 use self::rows::Rows;
 use crate::committer::{Bounds, Queue};
-use crate::{Batch, Engine, MAX_BATCH_BYTES, Page, Pending, Row, RowKey, StoreError, Swept, Table};
+use crate::{
+    Batch, Engine, MAX_BATCH_BYTES, Page, Partitions, Pending, Row, RowKey, StoreError, Swept, Table,
+};
 
 /// The most writes that share a commit: beyond it the rate no longer grows, the wait does (measured:
 /// 65,000 a second at 256).
@@ -230,6 +232,14 @@ impl Engine for EmbeddedEngine {
             }
             let (partition, from) = (partition.to_vec(), from.to_vec());
             aside(move || rows.scan(table, &partition, &from, limit, now)).await
+        })
+    }
+
+    fn partitions<'a>(&'a self, table: Table, from: &'a [u8], limit: usize) -> Pending<'a, Partitions> {
+        Box::pin(async move {
+            let rows = self.shared.rows()?;
+            let from = from.to_vec();
+            aside(move || rows.partitions(table, from, limit)).await
         })
     }
 

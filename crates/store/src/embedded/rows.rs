@@ -11,7 +11,7 @@ use fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode
 use super::expire::{DropExpired, LatestNow};
 use super::keys::{self, Stored};
 use super::{Options, change::Change};
-use crate::{MAX_PARTITION, Page, Row, RowKey, StoreError, Table};
+use crate::{MAX_PARTITION, Page, Partitions, Row, RowKey, StoreError, Table};
 
 /// Half of fjall's default: the tables share the memory, and the journal that a start replays is
 /// as long as what the memtables hold. Fixed when a table is created: fjall keeps its options.
@@ -102,6 +102,30 @@ impl Rows {
                 break;
             }
             page.rows.push(stored.row(sort));
+        }
+        Ok(page)
+    }
+
+    /// From partition to partition, without a look at the rows in between.
+    pub(super) fn partitions(
+        &self,
+        table: Table,
+        from: Vec<u8>,
+        limit: usize,
+    ) -> Result<Partitions, StoreError> {
+        let snapshot = self.db.snapshot();
+        let mut page = Partitions::default();
+        let mut from = Some(from);
+        while let Some(start) = from {
+            let Some(first) = snapshot.range(self.table(table), start..).next() else { break };
+            let key = first.key().map_err(failed)?;
+            let partition = keys::partition_of(&key)?;
+            if page.found.len() == limit {
+                page.next = Some(keys::key_of(&partition, &[]).into());
+                break;
+            }
+            from = keys::after_partition(&partition);
+            page.found.push(partition);
         }
         Ok(page)
     }

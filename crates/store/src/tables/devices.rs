@@ -25,6 +25,13 @@ pub fn partition(device: DeviceId) -> Bytes {
     device.get().to_be_bytes().to_vec().into()
 }
 
+/// The device, or what stands for one, whose partition this is.
+pub fn device_of(partition: &[u8]) -> Result<DeviceId, StoreError> {
+    let bytes = partition.try_into().ok();
+    let id = bytes.map(u64::from_be_bytes).and_then(DeviceId::stored);
+    id.ok_or_else(|| StoreError::Damaged("a partition is that of no device".into()))
+}
+
 /// Sort key of a device's registration. Parts are separated by a zero byte, which no form value
 /// may hold, so that all registrations of an app and subtype stand together.
 pub fn registration_key(device: DeviceId, app: &str, subtype: &str, sender: &str, scope: &str) -> RowKey {

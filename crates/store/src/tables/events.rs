@@ -31,6 +31,9 @@ pub struct DeliveryEvents {
     /// The id of the message in whose favour it ended.
     #[prost(bytes = "vec", tag = "8")]
     pub by: Vec<u8>,
+    /// What a push service said of it.
+    #[prost(string, tag = "9")]
+    pub told: String,
 }
 
 /// A message for many.
@@ -53,6 +56,9 @@ pub struct HeadRecord {
     pub raw_expires_millis: u64,
     #[prost(uint64, tag = "7")]
     pub web_expires_millis: u64,
+    /// And for apps on Apple devices; 0: as for web apps.
+    #[prost(uint64, tag = "8")]
+    pub apple_expires_millis: u64,
 }
 
 /// The partition of a message: its microseconds, of which each id of a server has its own, so that a

@@ -27,8 +27,14 @@ pub struct InboxRecord {
     pub body: Vec<u8>,
 }
 
+/// Where a destination's queue stands. Those of push services have a table of their own: a start must find
+/// whom they have something for.
+pub fn table_of(device: DeviceId) -> Table {
+    if device.is_outside() { Table::Outbox } else { Table::Inbox }
+}
+
 pub fn key(device: DeviceId, id: MessageId) -> RowKey {
-    RowKey::new(Table::Inbox, super::devices::partition(device), id.to_bytes().to_vec())
+    RowKey::new(table_of(device), super::devices::partition(device), id.to_bytes().to_vec())
 }
 
 /// The id in a sort key.

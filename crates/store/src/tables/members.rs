@@ -26,6 +26,13 @@ impl TopicKey {
         Self(key)
     }
 
+    /// The registrations that push services of others carry, kept in the same way.
+    pub const fn outside() -> Self {
+        let mut key = [0; 16];
+        key[15] = 4;
+        Self(key)
+    }
+
     pub fn of(topic: &str) -> Self {
         let digest = digest::digest(&digest::SHA256, topic.as_bytes());
         let mut key = [0; 16];

@@ -24,6 +24,8 @@ pub struct RegistrationRecord {
     pub device: Option<DeviceTransport>,
     #[prost(message, optional, tag = "7")]
     pub web: Option<WebTransport>,
+    #[prost(message, optional, tag = "8")]
+    pub apple: Option<AppleTransport>,
     /// Devices that carried it before, the newest last, at most [`MAX_MOVED_FROM`]: what waits there is for
     /// the device of today.
     #[prost(uint64, repeated, tag = "9")]
@@ -66,9 +68,28 @@ pub struct WebTransport {
     pub over: Option<RegistrationRef>,
     #[prost(string, tag = "6")]
     pub origin: String,
-    /// The device of that subscription: known also when the subscription is no more.
+    /// The device of that subscription: known also when the subscription is no more. Of another's endpoint,
+    /// what stands for a device.
     #[prost(uint64, tag = "7")]
     pub device: u64,
+}
+
+/// Registered by an app on an Apple device: over APNs.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AppleTransport {
+    /// What stands for a device (`DeviceId::outside`).
+    #[prost(uint64, tag = "1")]
+    pub device: u64,
+    /// The APNs device token, lower-case hex. Empty: the app has none yet.
+    #[prost(string, tag = "2")]
+    pub token: String,
+    #[prost(bool, tag = "3")]
+    pub sandbox: bool,
+    #[prost(string, tag = "4")]
+    pub bundle_id: String,
+    /// When the token was last registered: what APNs says of an older one is passed over.
+    #[prost(uint64, tag = "5")]
+    pub registered_millis: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
@@ -99,6 +120,15 @@ pub fn partition(project: ProjectNumber, bucket: u32) -> Bytes {
     partition.extend_from_slice(&project.0.to_be_bytes());
     partition.extend_from_slice(&bucket.to_be_bytes());
     partition.into()
+}
+
+/// The bucket whose partition this is.
+pub fn bucket_of(partition: &[u8]) -> Result<(ProjectNumber, u32), StoreError> {
+    let split = partition.split_first_chunk::<8>();
+    let parts = split.and_then(|(project, bucket)| Some((project, <[u8; 4]>::try_from(bucket).ok()?)));
+    let (project, bucket) =
+        parts.ok_or_else(|| StoreError::Damaged("a partition is that of no bucket".into()))?;
+    Ok((ProjectNumber(u64::from_be_bytes(*project)), u32::from_be_bytes(bucket)))
 }
 
 pub fn key(id: RegistrationId) -> RowKey {

@@ -19,6 +19,7 @@ for_every_engine!(
     the_last_write_of_a_row_in_a_batch_wins,
     a_batch_in_a_partition_appears_at_once,
     an_empty_batch_is_written,
+    partitions_of_a_table_come_in_pages_and_each_once,
 );
 
 async fn a_row_is_read_replaced_and_deleted(store: &Store) {
@@ -157,4 +158,36 @@ async fn a_batch_in_a_partition_appears_at_once(store: &Store) {
 
 async fn an_empty_batch_is_written(store: &Store) {
     write(&**store, Batch::default()).await;
+}
+
+async fn partitions_of_a_table_come_in_pages_and_each_once(store: &Store) {
+    let long = "\u{7f}".repeat(MAX_PARTITION);
+    for partition in ["b", "a", "", "ab", &long] {
+        for sort in ["", "1", "2"] {
+            write(&**store, put(partition, sort, "v")).await;
+        }
+    }
+    write(&**store, put("gone", "1", "v")).await;
+    write(&**store, delete("gone", "1")).await;
+    let mut other = Batch::default();
+    other.put(RowKey::new(Table::Outbox, "elsewhere", ""), "v", None);
+    write(&**store, other).await;
+    for limit in [1, 2, 5, 10] {
+        let (mut from, mut seen) = (bytes::Bytes::new(), Vec::new());
+        loop {
+            let page = store.partitions(Table::Inbox, &from, limit).await.unwrap();
+            assert!(page.found.len() <= limit && (page.next.is_none() || page.found.len() == limit));
+            seen.extend(page.found);
+            let Some(next) = page.next else { break };
+            from = next;
+        }
+        assert_eq!(seen.len(), 5, "{limit}");
+        seen.sort();
+        assert_eq!(
+            seen,
+            ["", "a", "ab", "b", &long].map(|text| bytes::Bytes::copy_from_slice(text.as_bytes()))
+        );
+    }
+    let rest = store.partitions(Table::Outbox, b"", 9).await.unwrap();
+    assert_eq!((rest.found, rest.next), (vec![bytes::Bytes::from_static(b"elsewhere")], None));
 }

@@ -53,6 +53,7 @@ pub fn stanza(
                 ..common
             })
         }
+        Layout::WebService { .. } | Layout::Apns { .. } => Err(WebPushError::Elsewhere),
     }
 }
 
@@ -60,10 +61,14 @@ pub fn stanza(
 /// (`protocol/payload-layout.md` §3.4).
 pub fn deleted_messages(id: MessageId, recipient: &Recipient, total: u32) -> DataMessageStanza {
     let from = match &recipient.layout {
-        Layout::Raw { sender } | Layout::WebPush { sender, .. } | Layout::WebApp { sender, .. } => sender,
+        Layout::Raw { sender } | Layout::WebPush { sender, .. } | Layout::WebApp { sender, .. } => {
+            sender.clone()
+        }
+        // They are never told.
+        Layout::WebService { .. } | Layout::Apns { .. } => String::new(),
     };
     DataMessageStanza {
-        from: from.clone(),
+        from,
         app_data: vec![
             AppData::new("message_type", "deleted_messages"),
             AppData::new("total_deleted", total.to_string()),
