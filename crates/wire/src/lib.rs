@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod checkin;
+pub mod es256;
 pub mod http2;
 pub mod mcs;
 pub mod payload;

@@ -10,11 +10,14 @@ pub mod aesgcm;
 mod base64url;
 mod keys;
 mod record;
+mod sealer;
+pub mod vapid;
 
 pub use base64url::{
     decode as decode_base64, encode as encode_base64, encode_padded as encode_base64_padded,
 };
 pub use keys::{KeyPair, random, subscription};
+pub use sealer::{KeyReuse, Sealer};
 
 /// The record size both codings use when nothing else is said, and the only one all receivers take.
 pub(crate) const RECORD_SIZE: usize = 4096;

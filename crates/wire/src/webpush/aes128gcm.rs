@@ -21,19 +21,33 @@ pub fn seal(
     salt: [u8; 16],
     ephemeral: &KeyPair,
 ) -> Result<Vec<u8>, WebPushError> {
+    seal_with(&secret(keys, ephemeral)?, ephemeral.public(), plaintext, salt)
+}
+
+/// What a sender's pair and a subscription have in common: the input keying material of RFC 8188,
+/// which may serve for many bodies as long as no salt is used twice.
+pub(super) fn secret(keys: &WebKeys, sender: &KeyPair) -> Result<[u8; 32], WebPushError> {
+    let shared = sender.agree(&keys.p256dh)?;
+    Ok(combine(&shared, &keys.auth, &keys.p256dh, sender.public()))
+}
+
+pub(super) fn seal_with(
+    secret: &[u8; 32],
+    sender: &[u8; 65],
+    plaintext: &[u8],
+    salt: [u8; 16],
+) -> Result<Vec<u8>, WebPushError> {
     if plaintext.len() > MAX_PLAINTEXT {
         return Err(WebPushError::TooLarge);
     }
-    let shared = ephemeral.agree(&keys.p256dh)?;
-    let key = derive(&shared, &keys.auth, &salt, &keys.p256dh, ephemeral.public());
     let mut body = Vec::with_capacity(HEADER + plaintext.len() + 1 + TAG);
     body.extend_from_slice(&salt);
     body.extend_from_slice(&(RECORD_SIZE as u32).to_be_bytes());
     body.push(65);
-    body.extend_from_slice(ephemeral.public());
+    body.extend_from_slice(sender);
     body.extend_from_slice(plaintext);
     body.push(LAST);
-    key.seal_only(&mut body, HEADER)?;
+    record_key(secret, &salt).seal_only(&mut body, HEADER)?;
     Ok(body)
 }
 
@@ -47,20 +61,34 @@ pub fn open(pair: &KeyPair, auth: &[u8; 16], body: &[u8]) -> Result<Vec<u8>, Web
         return Err(WebPushError::Parameters);
     }
     let shared = pair.agree(sender)?;
-    let key = derive(&shared, auth, salt, pair.public(), sender);
-    key.open_all(records, u32::from_be_bytes(*size) as usize, unpad)
+    let secret = combine(&shared, auth, pair.public(), sender);
+    open_with(&secret, salt, u32::from_be_bytes(*size), records)
 }
 
-fn derive(
-    shared: &[u8; 32],
-    auth: &[u8; 16],
-    salt: &[u8; 16],
-    receiver: &[u8; 65],
-    sender: &[u8; 65],
-) -> RecordKey {
-    let secret: [u8; 32] = hkdf(auth, shared, &[b"WebPush: info\0", receiver, sender]);
-    let key = hkdf(salt, &secret, &[b"Content-Encoding: aes128gcm\0"]);
-    RecordKey::new(&key, hkdf(salt, &secret, &[b"Content-Encoding: nonce\0"]))
+/// The sender's point, read without any key: what a push service can check cheaply.
+pub fn sender(body: &[u8]) -> Option<&[u8; 65]> {
+    let id_length = *body.get(20)?;
+    let point: &[u8; 65] = body.get(21..HEADER)?.try_into().ok()?;
+    (id_length == 65 && point[0] == 4 && body.len() > HEADER + TAG).then_some(point)
+}
+
+/// Records under input keying material (RFC 8188 §2).
+fn open_with(secret: &[u8], salt: &[u8; 16], size: u32, records: &[u8]) -> Result<Vec<u8>, WebPushError> {
+    // §2.1: smaller ones hold nothing.
+    if size < 18 {
+        return Err(WebPushError::Parameters);
+    }
+    record_key(secret, salt).open_all(records, size as usize, unpad)
+}
+
+fn combine(shared: &[u8; 32], auth: &[u8; 16], receiver: &[u8; 65], sender: &[u8; 65]) -> [u8; 32] {
+    hkdf(auth, shared, &[b"WebPush: info\0", receiver, sender])
+}
+
+fn record_key(secret: &[u8], salt: &[u8; 16]) -> RecordKey {
+    let [key, nonce] =
+        [&[b"Content-Encoding: aes128gcm\0".as_slice()], &[b"Content-Encoding: nonce\0".as_slice()]];
+    RecordKey::new(&hkdf(salt, secret, key), hkdf(salt, secret, nonce))
 }
 
 fn unpad(record: &[u8], last: bool) -> Option<&[u8]> {
@@ -92,6 +120,48 @@ mod tests {
              wEqKK6PBru3jl7A_yl95bQpu6cVPTpK4Mqgkf1CXztLVBSt2Ks3oZwbuwXPXLWyouBWLVWGNWQexSgSxsj_Qulcy4a-fN"
         );
         assert_eq!(open(&receiver, &keys.auth, &body).unwrap(), plaintext);
+    }
+
+    /// RFC 8188 §3: other keys than Web Push's, of other lengths, and more than one record.
+    #[test]
+    fn the_examples_of_the_coding_open() {
+        for (key, body, id_length) in [
+            (
+                "yqdlZ-tYemfogSmv7Ws5PQ",
+                "I1BsxtFttlv3u_Oo94xnmwAAEAAA-NAVub2qFgBEuQKRapoZu-IxkIva3MEB1PD-ly8Thjg",
+                0,
+            ),
+            (
+                "BO3ZVPxUlnLORbVGMpbT1Q",
+                "uNCkWiNYzKTnBN9ji3-qWAAAABkCYTHOG8chz_gnvgOqdGYovxyjuqRyJFjEDyoF1Fvkj6hQPdPHI51OEUKEpgz3SsLWIqS_uA",
+                2,
+            ),
+        ] {
+            let body = decode_base64(body).unwrap();
+            let (salt, size) = (body[..16].try_into().unwrap(), body[16..20].try_into().unwrap());
+            let records = &body[21 + id_length..];
+            let opened = open_with(&decode_base64(key).unwrap(), salt, u32::from_be_bytes(size), records);
+            assert_eq!(opened.unwrap(), b"I am the walrus");
+        }
+    }
+
+    #[test]
+    fn what_a_service_can_see_of_a_body_is_told() {
+        let rng = SystemRandom::new();
+        let pair = KeyPair::generate(&rng).unwrap();
+        let keys = WebKeys { p256dh: *pair.public(), auth: random(&rng).unwrap() };
+        let ephemeral = KeyPair::generate(&rng).unwrap();
+        let body = seal(&keys, b"", random(&rng).unwrap(), &ephemeral).unwrap();
+        assert_eq!(body.len(), 103);
+        assert_eq!(body[16..20], 4096_u32.to_be_bytes());
+        assert_eq!(sender(&body), Some(ephemeral.public()));
+        assert_eq!(sender(&body[..102]), None);
+        let damaged = |at: usize| {
+            let mut body = body.clone();
+            body[at] = 1;
+            sender(&body).is_none()
+        };
+        assert!(damaged(20) && damaged(21));
     }
 
     #[test]
