@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use cresset_delivery::{Described, MembershipError};
-use cresset_identity::Sender;
+use cresset_identity::{App, AppleToken, Sender, is_passing};
 use cresset_message::{Platform, Rejection, Timestamp, Topic};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use serde_json::{Map, Value, json};
@@ -17,6 +17,9 @@ use crate::v1::send::{Answer, bearer};
 
 /// App instances of one call (§2.1).
 const MAX_TOKENS: usize = 1_000;
+
+/// APNs tokens of one call (`protocol/apns.md` §2.6).
+const MAX_APNS_TOKENS: usize = 100;
 
 /// A thousand tokens have some 180 KB; Python's SDK writes JSON with spaces.
 const MAX_BODY: usize = 512 * 1_024;
@@ -47,7 +50,7 @@ pub(crate) async fn batch(
     let join = match method.as_str() {
         "v1:batchAdd" => true,
         "v1:batchRemove" => false,
-        "v1:batchImport" => return answer(import(&api, &headers)),
+        "v1:batchImport" => return answer(import(&api, &headers, body).await),
         _ => return crate::not_found(Method::POST, uri).await,
     };
     answer(change(&api, &headers, body, join).await)
@@ -73,10 +76,40 @@ async fn change(api: &Api, headers: &HeaderMap, body: Body, join: bool) -> Resul
     Ok(json!({ "results": results.collect::<Vec<_>>() }))
 }
 
-/// Registrations of Apple devices cannot be made yet.
-fn import(api: &Api, headers: &HeaderMap) -> Result<Value, Refusal> {
-    admit(api, headers)?;
-    Err(refusal(StatusCode::BAD_REQUEST, "APNS_TOKENS_ARE_NOT_IMPORTED_YET"))
+/// APNs tokens of an app become registrations (`protocol/apns.md` §2.6).
+async fn import(api: &Api, headers: &HeaderMap, body: Body) -> Result<Value, Refusal> {
+    let sender = admit(api, headers)?;
+    let request = read(headers, body).await?;
+    let application = request["application"].as_str().unwrap_or_default();
+    let project = api.identity.project(&sender.number.to_string()).ok_or_else(invalid)?;
+    let is_app = |app: &&App| app.platform == Platform::Ios && app.package == application;
+    let app = project.apps.iter().find(is_app).ok_or_else(invalid)?;
+    let sandbox = match &request["sandbox"] {
+        Value::Null => false,
+        Value::Bool(sandbox) => *sandbox,
+        _ => return Err(invalid()),
+    };
+    let tokens = request["apns_tokens"].as_array().ok_or_else(invalid)?;
+    let tokens: Option<Vec<&str>> = tokens.iter().map(Value::as_str).collect();
+    let tokens = tokens.filter(|tokens| (1..=MAX_APNS_TOKENS).contains(&tokens.len())).ok_or_else(invalid)?;
+    let mut results = Vec::with_capacity(tokens.len());
+    for text in tokens {
+        let token = AppleToken::new(text, sandbox, &app.package).filter(|token| !token.token.is_empty());
+        let made = match token {
+            Some(token) => {
+                api.identity.import_apple(&project, &token, (api.clock)()).await.map_err(|cause| {
+                    crate::store_failed("an import", is_passing(&cause), &cause);
+                    "Internal Server Error"
+                })
+            }
+            None => Err("Invalid APNs token"),
+        };
+        results.push(match made {
+            Ok(made) => json!({ "apns_token": text, "registration_token": made, "status": "OK" }),
+            Err(status) => json!({ "apns_token": text, "status": status }),
+        });
+    }
+    Ok(json!({ "results": results }))
 }
 
 /// One app instance joins a topic.

@@ -44,6 +44,7 @@ async fn answer(
         installation_auth: form
             .first(&["X-Goog-Firebase-Installations-Auth", "X-goog-firebase-installations-auth"])
             .to_owned(),
+        apns_token: form.first(&["apns_token", "X-apns_token"]).to_owned(),
     };
     let delete = matches!(form.first(&["delete", "X-delete"]), "true" | "1");
     let topic = form.first(&["X-gcm.topic", "gcm.topic"]);

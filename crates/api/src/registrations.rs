@@ -3,13 +3,16 @@
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use cresset_identity::{RegistrationRefusal, Subscription, is_passing};
+use cresset_identity::{AppleToken, RegistrationRefusal, Subscription, is_passing};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use crate::Api;
 use crate::body::header_text;
 use crate::installations::{api_key, error, read_json, refuse as refuse_project, unavailable};
+
+/// Apple's own limit is 155 characters; ours, for names of apps, 200.
+const MAX_BUNDLE_ID: usize = 200;
 
 pub(crate) async fn create(
     State(api): State<Api>,
@@ -40,9 +43,18 @@ async fn register(api: &Api, project: &str, headers: &HeaderMap, body: Body) -> 
         Ok(request) => request,
         Err(refusal) => return refusal,
     };
-    let web = &request["web"];
-    let made =
-        api.identity.register_web(&project, auth_token(headers), &subscription(web), (api.clock)()).await;
+    let (auth, now) = (auth_token(headers), (api.clock)());
+    let ios = &request["ios"];
+    let (kind, given, made) = if ios.is_object() {
+        let made = match apple_token(ios) {
+            Ok(token) => api.identity.register_apple(&project, auth, &token, now).await,
+            Err(field) => Err(RegistrationRefusal::Apple(field)),
+        };
+        ("ios", ios, made)
+    } else {
+        let web = &request["web"];
+        ("web", web, api.identity.register_web(&project, auth, &subscription(web), now).await)
+    };
     match made {
         Ok(made) => {
             let fid = made.fid.as_str();
@@ -52,7 +64,7 @@ async fn register(api: &Api, project: &str, headers: &HeaderMap, body: Body) -> 
             let answer = json!({
                 "name": format!("projects/{}/registrations/{name}", project.number),
                 "token": made.token,
-                "web": web,
+                kind: given,
             });
             crate::json(StatusCode::OK, answer.to_string())
         }
@@ -91,11 +103,29 @@ fn subscription(web: &Value) -> Subscription {
     }
 }
 
+/// What the iOS SDK sends since its version 12.16 (`protocol/apns.md` §2.6); or which field is wrong.
+fn apple_token(ios: &Value) -> Result<AppleToken, &'static str> {
+    let text = |name: &str| ios[name].as_str().unwrap_or_default();
+    let sandbox = match text("apns_environment") {
+        "SANDBOX" => true,
+        "PROD" | "PRODUCTION" => false,
+        _ => return Err("apns_environment"),
+    };
+    let bundle_id = text("bundle_id");
+    if bundle_id.is_empty() || bundle_id.len() > MAX_BUNDLE_ID {
+        return Err("bundle_id");
+    }
+    AppleToken::new(text("apns_token"), sandbox, bundle_id).ok_or("apns_token")
+}
+
 pub(crate) fn refuse(refusal: &RegistrationRefusal) -> Response {
     let (code, status) = match refusal {
         RegistrationRefusal::Unauthenticated => (401, "UNAUTHENTICATED"),
         RegistrationRefusal::NotFound => (404, "NOT_FOUND"),
         RegistrationRefusal::ForeignEndpoint
+        | RegistrationRefusal::Endpoint(_)
+        | RegistrationRefusal::NotOurKey
+        | RegistrationRefusal::Apple(_)
         | RegistrationRefusal::Key(_)
         | RegistrationRefusal::NoSubscription => (400, "INVALID_ARGUMENT"),
         RegistrationRefusal::Store(cause) => {

@@ -11,7 +11,7 @@ use cresset_message::{
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, Store, StoreError};
-use cresset_wire::payload::{apns, web_plaintext_fits};
+use cresset_wire::payload::{apns, web_plaintext_fits, web_service_fits};
 use cresset_wire::token::open_group_key;
 
 use crate::carrier::Carriers;
@@ -195,13 +195,16 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
         }
         Layout::WebPush { .. } => Ok(()),
         Layout::WebService { .. } => {
-            match web_plaintext_fits(message, recipient, delivery.id, delivery.priority) {
+            match web_service_fits(message, recipient, delivery.id, delivery.priority) {
                 true => Ok(()),
                 false => Err(Rejection::TooLarge),
             }
         }
         // The app has no APNs token yet, and registers again when it has.
         Layout::Apns { token, .. } if token.is_empty() => Err(Rejection::Unregistered),
-        Layout::Apns { .. } => Ok(()),
+        Layout::Apns { .. } => match apns::fits(message, recipient, delivery.id) {
+            true => Ok(()),
+            false => Err(Rejection::TooLarge),
+        },
     }
 }

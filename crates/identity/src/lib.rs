@@ -4,8 +4,10 @@
 //! store has the truth. Devices, installations and registrations are many: each question is one or
 //! two point reads.
 
+mod apple;
 mod authorize;
 mod checkin;
+mod credentials;
 mod directory;
 mod expiry;
 mod installations;
@@ -26,8 +28,10 @@ use cresset_message::Timestamp;
 use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
+pub use apple::AppleToken;
 pub use authorize::{MESSAGING_SCOPES, Sender};
 pub use checkin::{CheckIn, CheckInRefusal, Credentials};
+pub use credentials::{ApnsCredential, ApnsSecret, WebPushKey};
 pub use expiry::{Expired, Expiry};
 pub use installations::{Installation, InstallationRefusal};
 pub use oauth::{AccessToken, GrantRequest, OauthError};
@@ -39,6 +43,9 @@ pub use watch::{Told, Watch};
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
+/// Says why an endpoint of another push service is not to be used.
+pub type Foreign = Arc<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
+
 pub struct Identity {
     store: Store,
     tokens: TokenKey,
@@ -47,6 +54,7 @@ pub struct Identity {
     verified_jwts: jwt::Verified,
     slots: slots::Slots,
     watch: OnceLock<Arc<dyn Watch>>,
+    foreign: OnceLock<Foreign>,
     /// How long a device may stay away; `None`: for ever.
     device_life: Option<Duration>,
     /// Held while projects change, so that what is in memory is never older than the last change.
@@ -84,6 +92,7 @@ impl Identity {
             verified_jwts: jwt::Verified::default(),
             slots: slots::Slots::default(),
             watch: OnceLock::new(),
+            foreign: OnceLock::new(),
             device_life: None,
             changing: tokio::sync::Mutex::default(),
         })
@@ -98,6 +107,11 @@ impl Identity {
     /// Joins who wants to know of registrations; once, at start.
     pub fn set_watch(&self, watch: Arc<dyn Watch>) {
         assert!(self.watch.set(watch).is_ok(), "the watch is set once");
+    }
+
+    /// Lets web apps register with endpoints of others, if this does not say why not; once, at start.
+    pub fn set_foreign(&self, foreign: Foreign) {
+        assert!(self.foreign.set(foreign).is_ok(), "it is set once");
     }
 
     fn random_bytes<const N: usize>(&self) -> [u8; N] {

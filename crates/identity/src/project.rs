@@ -7,6 +7,7 @@ use cresset_store::tables::projects::{
 };
 use cresset_store::{Batch, Condition, StoreError};
 
+use crate::credentials::{ApnsCredential, WebPushKey};
 use crate::directory::Directory;
 use crate::{ATTEMPTS, Identity};
 
@@ -22,6 +23,9 @@ pub struct Project {
     /// Of the legacy protocols.
     pub server_keys: Vec<String>,
     pub service_accounts: Vec<ServiceAccount>,
+    /// The newest last: it is the one that new subscriptions are made with.
+    pub web_push_keys: Vec<WebPushKey>,
+    pub apns: Vec<ApnsCredential>,
 }
 
 #[derive(Clone, Debug)]
@@ -84,6 +88,12 @@ pub enum ProjectError {
     DisplayName,
     #[error("the project was changed by someone else at the same time, five times in a row; try again")]
     Contended,
+    #[error("the key is not a private key of P-256: 32 bytes in base64url")]
+    NotAWebPushKey,
+    #[error("project `{0}` has no app for Apple devices with the bundle id `{1}`")]
+    NoSuchBundle(String, String),
+    #[error("the credential is for production, for the sandbox, or for both")]
+    NoEnvironment,
     #[error("no key could be made: {0}")]
     KeyGeneration(&'static str),
     #[error(transparent)]
@@ -136,6 +146,8 @@ impl Project {
             apps: record.apps.iter().map(app).collect::<Result<_, _>>()?,
             api_keys: record.api_keys.clone(),
             server_keys: record.server_keys.clone(),
+            web_push_keys: record.web_push_keys.iter().filter_map(WebPushKey::from_record).collect(),
+            apns: record.apns.iter().map(ApnsCredential::from_record).collect(),
             service_accounts: record
                 .service_accounts
                 .iter()
@@ -167,6 +179,7 @@ impl Identity {
             created_millis: now.as_millis(),
             api_keys: vec![self.new_api_key()],
             server_keys: vec![format!("AAAA{}:APA91b{}", self.random_text(7), self.random_text(134))],
+            web_push_keys: vec![self.new_web_push_key(now)?],
             ..ProjectRecord::default()
         };
         let key = projects::key(id.as_str());
@@ -324,7 +337,7 @@ impl Identity {
     }
 
     /// Reads, changes, and writes back if nobody else has in between.
-    async fn edit(
+    pub(crate) async fn edit(
         &self,
         id: &ProjectId,
         now: Timestamp,
@@ -362,7 +375,7 @@ fn check_display_name(name: &str) -> Result<(), ProjectError> {
     if name.chars().count() > MAX_DISPLAY_NAME { Err(ProjectError::DisplayName) } else { Ok(()) }
 }
 
-fn check_keys(there_are: usize, id: &ProjectId) -> Result<(), ProjectError> {
+pub(crate) fn check_keys(there_are: usize, id: &ProjectId) -> Result<(), ProjectError> {
     if there_are >= MAX_KEYS { Err(ProjectError::TooManyKeys(id.to_string())) } else { Ok(()) }
 }
 

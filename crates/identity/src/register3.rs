@@ -9,8 +9,10 @@ use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRe
 use cresset_store::{Condition, Row, RowKey, StoreError, Table};
 use cresset_wire::token::registration_token;
 
+use crate::apple::AppleToken;
 use crate::membership::Change;
 use crate::project::platform_name;
+use crate::registrations::Transport;
 use crate::{ATTEMPTS, Identity, contended};
 
 /// The form fields that matter; absent ones empty.
@@ -23,6 +25,8 @@ pub struct Register3 {
     /// The 11-character instance id, or a FID.
     pub app_instance: String,
     pub installation_auth: String,
+    /// Of an app on an Apple device: `s_` or `p_`, and the APNs token (`protocol/apns.md` §2.6).
+    pub apns_token: String,
 }
 
 /// What to answer after `delete`.
@@ -95,7 +99,12 @@ impl Identity {
         now: Timestamp,
     ) -> Result<String, Register3Error> {
         let project = self.project_of_sender(form)?;
-        let installation = self.android_installation(project, form, now).await?;
+        let apple = match form.apns_token.as_str() {
+            "" => None,
+            text => Some(AppleToken::from_form(text, &form.app).ok_or(Register3Error::InvalidParameters)?),
+        };
+        let platform = if apple.is_some() { Platform::Ios } else { Platform::Android };
+        let installation = self.sdk_installation(project, platform, form, now).await?;
         let fid = installation.as_ref().map(|(fid, _)| fid);
         let key = devices::registration_key(device, &form.app, &form.subtype, &form.sender, &form.scope);
         for _ in 0..ATTEMPTS {
@@ -110,13 +119,19 @@ impl Identity {
             if let Some((id, record)) = &known
                 && fid.is_none_or(|fid| record.fid == fid.as_str())
             {
+                if let Some(apple) = &apple {
+                    self.renew_apns_token(*id, apple, now).await?;
+                }
                 if let Some(fid) = fid {
                     self.link_fid(fid, *id, false, now).await?;
                 }
                 return Ok(registration_token(&self.tokens, &record.prefix, *id));
             }
             let id = self.new_slot(project, now).await?;
-            let record = self.new_record(device, form, installation.as_ref(), now);
+            let mut record = self.new_record(device, form, installation.as_ref(), now);
+            if let Some(apple) = &apple {
+                Transport::Apple(self.apple_transport(apple, now)).put_into(&mut record);
+            }
             let condition = Condition { key: key.clone(), expected: row.map(|row| row.value) };
             let mut change = Change::conditional(condition);
             change.batch.put(key.clone(), RegistrationRef::from(id).to_bytes(), None);
@@ -129,6 +144,9 @@ impl Identity {
                 // If the process ends before this, the device asks again, and the link is made then.
                 if let Some(fid) = fid {
                     self.link_fid(fid, id, true, now).await?;
+                }
+                if let Some(apple) = &apple {
+                    self.claim_apns_token(project, apple, id, now).await?;
                 }
                 return Ok(registration_token(&self.tokens, &record.prefix, id));
             }
@@ -251,10 +269,11 @@ impl Identity {
         Ok(page.rows.len())
     }
 
-    /// The installation an Android SDK shows with its registration, when it is of this project.
-    async fn android_installation(
+    /// The installation an SDK shows with its registration, when it is of this project and platform.
+    async fn sdk_installation(
         &self,
         project: ProjectNumber,
+        platform: Platform,
         form: &Register3,
         now: Timestamp,
     ) -> Result<Option<(Fid, AppId)>, StoreError> {
@@ -264,8 +283,8 @@ impl Identity {
         }
         let Some((record, _)) = self.fid_record(&fid, now).await? else { return Ok(None) };
         let app: Option<AppId> = record.app_id.parse().ok();
-        let is_android = |app: &AppId| app.as_str().contains(platform_name(Platform::Android));
-        Ok(app.filter(is_android).map(|app| (fid, app)))
+        let is_of_it = |app: &AppId| app.as_str().contains(platform_name(platform));
+        Ok(app.filter(is_of_it).map(|app| (fid, app)))
     }
 
     /// What stands before the colon of the token: the FID, else the instance id the client sent,

@@ -2,9 +2,11 @@
 //! and their forerunner `fcm/connect` (§3).
 
 use base64::Engine as _;
-use cresset_message::{Fid, RegistrationId, Timestamp};
+use cresset_message::{DeviceId, Fid, RegistrationId, Timestamp};
 use cresset_store::tables::fids;
-use cresset_store::tables::registrations::{self, RegistrationRecord, RegistrationRef, WebTransport};
+use cresset_store::tables::registrations::{
+    self, AppleTransport, RegistrationRecord, RegistrationRef, WebTransport,
+};
 use cresset_store::{Condition, Row, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
 use cresset_wire::webpush;
@@ -46,6 +48,14 @@ pub enum RegistrationRefusal {
         "web.endpoint is not a Web Push endpoint of this server. Push services of others are not delivered to."
     )]
     ForeignEndpoint,
+    #[error("web.endpoint is refused: {0}.")]
+    Endpoint(String),
+    #[error(
+        "web.applicationPubKey is not a Web Push key of this project: another's push service takes messages only under the key that the subscription was made with. Give getToken() the project's vapidKey."
+    )]
+    NotOurKey,
+    #[error("ios.{0} is not valid.")]
+    Apple(&'static str),
     #[error("web.{0} is not valid.")]
     Key(&'static str),
     #[error("The Web Push subscription that web.endpoint names does not exist.")]
@@ -77,8 +87,19 @@ impl Identity {
         subscription: &Subscription,
         now: Timestamp,
     ) -> Result<WebRegistration, RegistrationRefusal> {
+        let web = self.web_transport(project, subscription, now).await?;
+        self.register_installed(project, auth_token, &Transport::Web(web), now).await
+    }
+
+    /// The same of whatever reaches the installation.
+    pub(crate) async fn register_installed(
+        &self,
+        project: &Project,
+        auth_token: &str,
+        transport: &Transport,
+        now: Timestamp,
+    ) -> Result<WebRegistration, RegistrationRefusal> {
         let fid = self.fid_of(project, auth_token, now)?;
-        let web = self.web_transport(subscription, now).await?;
         for _ in 0..ATTEMPTS {
             let fid_record = self.fid_record(&fid, now).await?;
             let (mut fid_record, fid_row) = fid_record.ok_or(RegistrationRefusal::Unauthenticated)?;
@@ -88,19 +109,19 @@ impl Identity {
             };
             // The FID leads to a registration that lives, and goes on to: only that one is changed.
             if let Some((id, row)) = known {
-                if let Some(record) = self.point_at(id, row, &web, now).await? {
+                if let Some(record) = self.point_at(id, row, transport, now).await? {
                     let token = registration_token(&self.tokens, &record.prefix, id);
                     return Ok(WebRegistration { token, fid });
                 }
                 continue;
             }
             let id = self.new_slot(project.number, now).await?;
-            let record = RegistrationRecord {
+            let mut record = RegistrationRecord {
                 fid: fid.to_string(),
                 app_id: fid_record.app_id.clone(),
-                web: Some(web.clone()),
-                ..web_record(fid.to_string(), now)
+                ..new_record(fid.to_string(), now)
             };
+            transport.put_into(&mut record);
             fid_record.registration = Some(id.into());
             let key = fids::key(&fid);
             let condition = Condition { key: key.clone(), expected: Some(fid_row.value) };
@@ -115,18 +136,24 @@ impl Identity {
         Err(contended().into())
     }
 
-    /// Points a registration at a subscription; `None` when it changes or ends at this moment.
-    async fn point_at(
+    /// Points a registration at what reaches it from now on; `None` when it changes or ends at this moment.
+    pub(crate) async fn point_at(
         &self,
         id: RegistrationId,
         row: Row,
-        web: &WebTransport,
+        transport: &Transport,
         now: Timestamp,
     ) -> Result<Option<RegistrationRecord>, StoreError> {
         let before = RegistrationRecord::from_bytes(&row.value)?;
-        let mut record = RegistrationRecord { web: Some(web.clone()), ..before.clone() };
-        if let Some(old) = carrier_of(&before) {
-            record.moved(old.get(), web.device);
+        let mut record = before.clone();
+        transport.put_into(&mut record);
+        if let (Some(old), Some(new)) = (carrier_of(&before), carrier_of(&record)) {
+            // It stays where it is, if it was outside already.
+            if old.is_outside() && new.is_outside() {
+                set_carrier(&mut record, old);
+            } else {
+                record.moved(old.get(), new.get());
+            }
         }
         let condition = Condition { key: registrations::key(id), expected: Some(row.value) };
         let mut change = Change::conditional(condition);
@@ -168,7 +195,7 @@ impl Identity {
         push_set: &str,
         now: Timestamp,
     ) -> Result<Connected, RegistrationRefusal> {
-        let web = self.web_transport(subscription, now).await?;
+        let web = Transport::Web(self.web_transport(project, subscription, now).await?);
         let known = match self.registration_of_push_set(project, push_set) {
             Some(id) => self.store.get(&registrations::key(id), now).await?.map(|row| (id, row)),
             None => None,
@@ -177,7 +204,8 @@ impl Identity {
             Some((id, row)) => (id, self.point_at(id, row, &web, now).await?.ok_or_else(contended)?),
             None => {
                 let id = self.new_slot(project.number, now).await?;
-                let record = RegistrationRecord { web: Some(web), ..web_record(self.random_text(11), now) };
+                let mut record = new_record(self.random_text(11), now);
+                web.put_into(&mut record);
                 let mut change = Change::default();
                 change.register(id, &record, None);
                 self.write_and_tell(change, now).await?;
@@ -223,6 +251,7 @@ impl Identity {
 
     async fn web_transport(
         &self,
+        project: &Project,
         subscription: &Subscription,
         now: Timestamp,
     ) -> Result<WebTransport, RegistrationRefusal> {
@@ -235,31 +264,87 @@ impl Identity {
         if subscription.application_pub_key.len() > MAX_APPLICATION_KEY {
             return Err(RegistrationRefusal::Key("applicationPubKey"));
         }
-        let token = token_of_endpoint(&subscription.endpoint).ok_or(RegistrationRefusal::ForeignEndpoint)?;
-        let Presented::Registration(over) = present(&self.tokens, &token) else {
-            return Err(RegistrationRefusal::ForeignEndpoint);
+        let (over, device) = match self.subscription_below(&subscription.endpoint) {
+            Some(over) => {
+                let base = self.registration_record(over, now).await?;
+                let base = base.and_then(|base| base.device).ok_or(RegistrationRefusal::NoSubscription)?;
+                (Some(over.into()), base.device)
+            }
+            None => {
+                self.check_foreign(project, subscription)?;
+                (None, self.new_outside().get())
+            }
         };
-        let base = self.registration_record(over, now).await?;
-        let base = base.and_then(|base| base.device).ok_or(RegistrationRefusal::NoSubscription)?;
         Ok(WebTransport {
             endpoint: subscription.endpoint.clone(),
             p256dh,
             auth,
             application_pub_key: subscription.application_pub_key.clone(),
-            over: Some(over.into()),
+            over,
             origin: subscription.origin.chars().take(255).collect(),
-            device: base.device,
+            device,
         })
+    }
+
+    /// The subscription of ours that an endpoint names, if it is one of ours.
+    fn subscription_below(&self, endpoint: &str) -> Option<RegistrationId> {
+        match present(&self.tokens, &token_of_endpoint(endpoint)?) {
+            Presented::Registration(over) => Some(over),
+            _ => None,
+        }
+    }
+
+    fn check_foreign(
+        &self,
+        project: &Project,
+        subscription: &Subscription,
+    ) -> Result<(), RegistrationRefusal> {
+        let foreign = self.foreign.get().ok_or(RegistrationRefusal::ForeignEndpoint)?;
+        foreign(&subscription.endpoint).map_err(RegistrationRefusal::Endpoint)?;
+        // Its service takes messages only under the key that the subscription was made with.
+        match project.web_push_key(&subscription.application_pub_key) {
+            Some(_) => Ok(()),
+            None => Err(RegistrationRefusal::NotOurKey),
+        }
+    }
+
+    /// What stands for the device of a registration that a push service carries.
+    pub(crate) fn new_outside(&self) -> DeviceId {
+        DeviceId::outside(u64::from_be_bytes(self.random_bytes()))
     }
 }
 
-fn web_record(prefix: String, now: Timestamp) -> RegistrationRecord {
-    RegistrationRecord {
-        prefix,
-        platform: 3,
-        created_millis: now.as_millis(),
-        ..RegistrationRecord::default()
+/// How the messages of an installation reach it.
+pub(crate) enum Transport {
+    Web(WebTransport),
+    Apple(AppleTransport),
+}
+
+impl Transport {
+    pub(crate) fn put_into(&self, record: &mut RegistrationRecord) {
+        match self {
+            Self::Web(web) => {
+                record.platform = 3;
+                record.web = Some(web.clone());
+            }
+            Self::Apple(apple) => {
+                record.platform = 2;
+                record.apple = Some(apple.clone());
+            }
+        }
     }
+}
+
+fn set_carrier(record: &mut RegistrationRecord, device: DeviceId) {
+    match (&mut record.web, &mut record.apple) {
+        (Some(web), _) => web.device = device.get(),
+        (None, Some(apple)) => apple.device = device.get(),
+        (None, None) => {}
+    }
+}
+
+pub(crate) fn new_record(prefix: String, now: Timestamp) -> RegistrationRecord {
+    RegistrationRecord { prefix, created_millis: now.as_millis(), ..RegistrationRecord::default() }
 }
 
 /// Clients pad or do not, and some use the standard alphabet (`protocol/payload-layout.md` §6).

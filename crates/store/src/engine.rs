@@ -28,10 +28,11 @@ pub enum Table {
     Bodies,
     Events,
     Outbox,
+    ApnsTokens,
 }
 
 impl Table {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Projects,
         Self::Registrations,
         Self::Fids,
@@ -50,6 +51,7 @@ impl Table {
         Self::Bodies,
         Self::Events,
         Self::Outbox,
+        Self::ApnsTokens,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -72,6 +74,7 @@ impl Table {
             Self::Bodies => "bodies",
             Self::Events => "events",
             Self::Outbox => "outbox",
+            Self::ApnsTokens => "apns_tokens",
         }
     }
 }

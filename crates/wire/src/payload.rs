@@ -9,7 +9,7 @@ mod web;
 
 pub use android::android;
 pub use stanza::{Envelope, deleted_messages, stanza};
-pub use web::{web_app, web_plaintext_fits};
+pub use web::{web_app, web_plaintext_fits, web_service_fits};
 
 use cresset_message::{Message, Recipient, Target};
 

@@ -7,6 +7,7 @@ mod fuzzed;
 mod groups;
 mod membership;
 mod oauth;
+mod outside;
 mod registration;
 mod seeds;
 mod send;

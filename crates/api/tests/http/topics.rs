@@ -72,9 +72,6 @@ async fn what_is_wrong_with_a_whole_call_is_one_word() {
     assert_eq!(call(&world, "forged", "POST", "/iid/v1:batchAdd", body.clone()).await.status, 401);
     let unknown = call(&world, &access, "POST", "/iid/v1:batchMove", body.clone()).await;
     assert_eq!(unknown.status, StatusCode::NOT_FOUND);
-    let import = json!({ "application": "com.example", "sandbox": false, "apns_tokens": ["00"] });
-    let import = call(&world, &access, "POST", "/iid/v1:batchImport", import).await;
-    assert_eq!(import.json(), json!({ "error": "APNS_TOKENS_ARE_NOT_IMPORTED_YET" }));
     // Old users come with a server key.
     let key = format!("key={}", world.demo().server_keys[0]);
     let answer =

@@ -205,9 +205,10 @@ fn unsealed(error: WebPushError, size: usize) -> Outcome {
             rejected(Blame::Request, Told::unanswered(&told))
         }
         WebPushError::Key => rejected(Blame::Token, Told::unanswered("the subscription's keys are none")),
-        WebPushError::Parameters | WebPushError::Decrypt | WebPushError::Randomness => {
-            rejected(Blame::Us, Told::unanswered(&error.to_string()))
-        }
+        WebPushError::Parameters
+        | WebPushError::Decrypt
+        | WebPushError::Randomness
+        | WebPushError::Elsewhere => rejected(Blame::Us, Told::unanswered(&error.to_string())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Typed tables on top of the seam: keys, and versioned records. A record is one byte of version
 //! and a protobuf body; numbers of fields are never used again.
 
+pub mod apns_tokens;
 pub mod bodies;
 pub mod carried;
 pub mod counters;

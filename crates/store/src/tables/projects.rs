@@ -23,6 +23,43 @@ pub struct ProjectRecord {
     /// Of the legacy protocols.
     #[prost(string, repeated, tag = "7")]
     pub server_keys: Vec<String>,
+    /// Key pairs of Web Push (RFC 8292), the newest last.
+    #[prost(message, repeated, tag = "8")]
+    pub web_push_keys: Vec<WebPushKeyRecord>,
+    #[prost(message, repeated, tag = "9")]
+    pub apns: Vec<ApnsCredentialRecord>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct WebPushKeyRecord {
+    /// The private half: a scalar of P-256.
+    #[prost(bytes = "vec", tag = "1")]
+    pub scalar: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    pub created_millis: u64,
+}
+
+/// What APNs knows an app by: a key, or a certificate, as the operator gave them.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ApnsCredentialRecord {
+    #[prost(string, tag = "1")]
+    pub bundle_id: String,
+    #[prost(bool, tag = "2")]
+    pub production: bool,
+    #[prost(bool, tag = "3")]
+    pub sandbox: bool,
+    /// Of a key: `.p8`; of a certificate: its private key. PEM both.
+    #[prost(string, tag = "4")]
+    pub private_pem: String,
+    #[prost(string, tag = "5")]
+    pub key_id: String,
+    #[prost(string, tag = "6")]
+    pub team_id: String,
+    /// Empty: it is a key.
+    #[prost(string, tag = "7")]
+    pub certificate_pem: String,
+    #[prost(uint64, tag = "8")]
+    pub created_millis: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

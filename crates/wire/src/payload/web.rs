@@ -4,6 +4,7 @@ use cresset_message::{Message, MessageId, Priority, Recipient, WebpushConfig};
 
 use super::json::Object;
 use super::{project_number, set, topic_or};
+use crate::webpush::aes128gcm;
 use crate::webpush::aesgcm::MAX_PLAINTEXT;
 
 /// The plaintext for a web app.
@@ -35,6 +36,11 @@ pub fn web_plaintext_fits(
     priority: Priority,
 ) -> bool {
     web_app(message, recipient, id, priority).len() <= MAX_PLAINTEXT
+}
+
+/// The same for a web app that another's push service reaches, which reads the other coding.
+pub fn web_service_fits(message: &Message, recipient: &Recipient, id: MessageId, priority: Priority) -> bool {
+    web_app(message, recipient, id, priority).len() <= aes128gcm::MAX_PLAINTEXT
 }
 
 fn some(json: &mut Object, name: &str, content: Object) {
