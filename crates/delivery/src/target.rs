@@ -142,7 +142,11 @@ fn web_app(
 
 /// A web app whose browser another push service serves.
 fn web_service(id: RegistrationId, record: &RegistrationRecord, web: &WebTransport) -> Option<Recipient> {
-    let layout = Layout::WebService { endpoint: web.endpoint.clone(), keys: keys(web)? };
+    let layout = Layout::WebService {
+        endpoint: web.endpoint.clone(),
+        keys: keys(web)?,
+        application_pub_key: web.application_pub_key.clone(),
+    };
     recipient(id, record, web.device, String::new(), layout)
 }
 

@@ -37,7 +37,12 @@ pub enum Layout {
     /// A web app of the FCM registrations API: JSON, encrypted by us, over the subscription below it.
     WebApp { sender: String, subtype: String, keys: WebKeys },
     /// A web app whose browser another push service serves: the same, sent to its endpoint.
-    WebService { endpoint: String, keys: WebKeys },
+    WebService {
+        endpoint: String,
+        keys: WebKeys,
+        /// The Web Push key that the subscription was made with.
+        application_pub_key: String,
+    },
     /// An app on an Apple device: JSON in clear, by APNs. Without a token it cannot be reached yet.
     Apns { token: String, sandbox: bool },
 }

@@ -57,6 +57,11 @@ pub enum Rejection {
     /// Well formed, but not (or no longer) registered.
     Unregistered,
     SenderIdMismatch,
+    /// The push service that carries it does not take the project's credential, or there is none. Of APNs,
+    /// what it said.
+    ThirdPartyAuth {
+        apns: Option<(u16, Box<str>)>,
+    },
 
     // --- limits ---
     DeviceQuota {
@@ -138,6 +143,9 @@ impl Rejection {
                 "The app instance is not, or no longer, registered. Remove the token, and do not try again."
             }
             Self::SenderIdMismatch => "The token is of an app of another project.",
+            Self::ThirdPartyAuth { .. } => {
+                "APNs or the browser's push service does not accept the project's key, or it has none: `cresset project apns`, `cresset project web-push-key`."
+            }
             Self::DeviceQuota { .. } => {
                 "Too many messages to one device. Wait as long as `Retry-After` says."
             }
@@ -188,6 +196,7 @@ impl Rejection {
             Self::field("message.android.ttl", "TTL must be between 0 and 2419200 seconds."),
             Self::Unregistered,
             Self::SenderIdMismatch,
+            Self::ThirdPartyAuth { apns: Some((403, "InvalidProviderToken".into())) },
             Self::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after },
             Self::FanOutQuota { project: ProjectNumber(123_456_789_012), limit: 1_000, retry_after },
             Self::ProjectQuota { project: ProjectNumber(123_456_789_012), limit: 600_000, retry_after },
@@ -216,6 +225,6 @@ mod tests {
         let kinds: HashSet<_> = samples.iter().map(std::mem::discriminant).collect();
         let meanings: HashSet<_> = samples.iter().map(Rejection::meaning).collect();
         // As many as `meaning` has arms, which the compiler counts.
-        assert_eq!((samples.len(), kinds.len(), meanings.len()), (25, 25, 25));
+        assert_eq!((samples.len(), kinds.len(), meanings.len()), (26, 26, 26));
     }
 }

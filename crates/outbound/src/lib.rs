@@ -7,7 +7,9 @@
 pub mod apns;
 pub mod webpush;
 
+mod courier;
 mod outcome;
+pub use courier::{Clock, Courier, Limits, Parts, Snapshot, TOLD};
 pub use outcome::{Blame, Outcome, Scope, Told};
 
 // From the request down to the socket.

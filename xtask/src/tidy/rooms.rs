@@ -66,7 +66,7 @@ const ROOMS: [Room; 17] = [
     },
     Room {
         name: "cresset-outbound",
-        uses: &["cresset-message", "cresset-wire", "cresset-delivery"],
+        uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
         tests_use: &["cresset-store"],
         // Answers of push services.
         formats: &["serde_json"],

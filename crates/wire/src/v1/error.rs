@@ -153,6 +153,15 @@ fn say(rejection: &Rejection) -> Said {
         Rejection::SenderIdMismatch => {
             Said::new(Status::PermissionDenied, "SenderId mismatch", vec![fcm("SENDER_ID_MISMATCH")])
         }
+        // `protocol/apns.md` §1.5.
+        Rejection::ThirdPartyAuth { apns } => {
+            let mut details = vec![fcm("THIRD_PARTY_AUTH_ERROR")];
+            details.extend(apns.as_ref().map(|(status_code, reason)| Detail::ApnsError {
+                status_code: *status_code,
+                reason: reason.to_string(),
+            }));
+            Said::new(Status::Unauthenticated, "Auth error from APNS or Web Push Service", details)
+        }
         Rejection::DeviceQuota { quota, .. } => say_device_quota(*quota),
         Rejection::FanOutQuota { project, limit, .. } => say_fan_out_quota(*project, *limit),
         Rejection::ProjectQuota { project, limit, .. } => say_project_quota(*project, *limit),
@@ -323,6 +332,12 @@ enum Detail {
     FcmError {
         #[serde(rename = "errorCode")]
         error_code: &'static str,
+    },
+    #[serde(rename = "type.googleapis.com/google.firebase.fcm.v1.ApnsError")]
+    ApnsError {
+        #[serde(rename = "statusCode")]
+        status_code: u16,
+        reason: String,
     },
     #[serde(rename = "type.googleapis.com/google.rpc.BadRequest")]
     BadRequest {
