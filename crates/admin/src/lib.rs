@@ -1,6 +1,7 @@
 //! Cresset's own API, versioned under `/cresset/v1/`. The command line speaks it too: to a running
 //! server over HTTP, to a data folder at rest by calling this router in its own process.
 
+mod credentials;
 mod render;
 mod topics;
 
@@ -42,6 +43,12 @@ pub fn router(admin: Admin) -> Router {
         .route("/cresset/v1/projects/{project}/apiKeys", post(add_api_key))
         .route("/cresset/v1/projects/{project}/serviceAccountKeys", post(add_service_account_key))
         .route("/cresset/v1/projects/{project}/userCredential", get(user_credential))
+        .route("/cresset/v1/projects/{project}/webPushKeys", post(credentials::add_web_push_key))
+        .route("/cresset/v1/projects/{project}/apnsCredentials", post(credentials::set_apns))
+        .route(
+            "/cresset/v1/projects/{project}/apnsCredentials/{bundle}",
+            axum::routing::delete(credentials::remove_apns),
+        )
         .layer(axum::middleware::from_fn_with_state(admin.clone(), authorize))
         .with_state(admin)
 }
@@ -220,7 +227,10 @@ fn refuse(e: &ProjectError) -> Response {
         | ProjectError::Package(_)
         | ProjectError::DisplayName
         | ProjectError::TooManyApps(_)
-        | ProjectError::TooManyKeys(_) => StatusCode::BAD_REQUEST,
+        | ProjectError::TooManyKeys(_)
+        | ProjectError::NotAWebPushKey
+        | ProjectError::NoSuchBundle(..)
+        | ProjectError::NoEnvironment => StatusCode::BAD_REQUEST,
         ProjectError::KeyGeneration(_) => StatusCode::INTERNAL_SERVER_ERROR,
         ProjectError::Store(cause) => {
             if !is_passing(cause) {

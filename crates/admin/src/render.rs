@@ -1,6 +1,6 @@
 //! A project as JSON: all that an app or an SDK wants to be configured with, but private keys.
 
-use cresset_identity::{App, Project};
+use cresset_identity::{ApnsCredential, ApnsSecret, App, Project};
 use cresset_message::Platform;
 use serde_json::{Value, json};
 
@@ -17,8 +17,25 @@ pub(crate) fn project(project: &Project) -> Value {
             .iter()
             .map(|a| json!({ "email": a.email, "keyIds": a.keys.iter().map(|k| &k.id).collect::<Vec<_>>() }))
             .collect::<Vec<_>>(),
+        "webPushKeys": project.web_push_keys.iter().map(|key| key.public_text()).collect::<Vec<_>>(),
+        "apnsCredentials": project.apns.iter().map(apns).collect::<Vec<_>>(),
         "apps": project.apps.iter().map(|a| app(project, a)).collect::<Vec<_>>(),
     })
+}
+
+/// A credential without its secret.
+fn apns(credential: &ApnsCredential) -> Value {
+    let environments = [("production", credential.production), ("sandbox", credential.sandbox)];
+    let environments: Vec<_> = environments.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect();
+    let mut value = json!({ "bundleId": credential.bundle_id, "environments": environments });
+    match &credential.secret {
+        ApnsSecret::Key { key_id, team_id, .. } => {
+            value["keyId"] = key_id.as_str().into();
+            value["teamId"] = team_id.as_str().into();
+        }
+        ApnsSecret::Certificate { .. } => value["certificate"] = true.into(),
+    }
+    value
 }
 
 /// An app, with the configuration in the form its platform reads.
@@ -56,6 +73,8 @@ fn web_config(project: &Project, app: &App) -> Value {
         "storageBucket": format!("{}.firebasestorage.app", project.id),
         "messagingSenderId": project.number.to_string(),
         "appId": app.id.as_str(),
+        // Not for initializeApp: what getToken() takes (`protocol/web-push.md` §1.3).
+        "vapidKey": project.web_push_keys.last().map(|key| key.public_text()),
     })
 }
 

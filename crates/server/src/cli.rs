@@ -189,6 +189,43 @@ pub enum ProjectCommand {
         #[arg(value_parser = project_name)]
         project: String,
     },
+    /// Print the Web Push key that the JS SDK's getToken() takes as `vapidKey`
+    WebPushKey {
+        #[arg(value_parser = project_name)]
+        project: String,
+        /// Make a new one; subscriptions made with the others go on
+        #[arg(long, conflicts_with = "import")]
+        new: bool,
+        /// Take in a private key that exists: 32 bytes in base64url
+        #[arg(long, value_name = "PRIVATE_KEY")]
+        import: Option<String>,
+    },
+    /// Set, or remove, what APNs knows an app by
+    Apns {
+        #[arg(value_parser = project_name)]
+        project: String,
+        /// Bundle id of an app of the project
+        #[arg(long)]
+        bundle_id: String,
+        /// The key's .p8 file, or the private key of a certificate
+        #[arg(long, value_name = "FILE", required_unless_present = "remove")]
+        key: Option<std::path::PathBuf>,
+        /// Ten characters that Apple gave with the key
+        #[arg(long, requires = "team_id")]
+        key_id: Option<String>,
+        /// Ten characters of the developer account
+        #[arg(long)]
+        team_id: Option<String>,
+        /// A certificate with its chain, PEM, instead of a key
+        #[arg(long, value_name = "FILE", conflicts_with = "key_id")]
+        certificate: Option<std::path::PathBuf>,
+        /// For one of the two only; for both otherwise
+        #[arg(long, value_parser = ["production", "sandbox"])]
+        environment: Option<String>,
+        /// Forget all credentials of the app
+        #[arg(long, conflicts_with_all = ["key", "certificate"])]
+        remove: bool,
+    },
     /// Print the API key
     ApiKey {
         #[arg(value_parser = project_name)]

@@ -23,6 +23,7 @@ pub struct Config {
     pub limits: Limits,
     pub quotas: QuotaConfig,
     pub trace: Trace,
+    pub outgoing: Outgoing,
     pub telemetry: Telemetry,
     pub shutdown: Shutdown,
 }
@@ -147,6 +148,22 @@ impl Trace {
     }
 }
 
+/// What the server may connect to by itself.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Outgoing {
+    pub web_push: bool,
+    pub apns: bool,
+    pub contact: String,
+    pub hosts: Vec<String>,
+    pub private_hosts: Vec<String>,
+    pub proxy: String,
+    pub ca: Option<PathBuf>,
+    pub apns_host: String,
+    pub apns_sandbox_host: String,
+    pub key_reuse_minutes: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
@@ -171,6 +188,7 @@ impl Default for Config {
             limits: Limits::default(),
             quotas: QuotaConfig::default(),
             trace: Trace::default(),
+            outgoing: Outgoing::default(),
             telemetry: Telemetry::default(),
             shutdown: Shutdown::default(),
         }
@@ -263,6 +281,7 @@ impl Config {
         let config: Self = toml::from_str(text).map_err(|e| one_line(&e, text))?;
         config.check_limits()?;
         config.telemetry.check()?;
+        crate::outgoing::check(&config.outgoing)?;
         match (&config.tls.certificate, &config.tls.key) {
             (Some(_), Some(_)) if !config.listen.exec.is_empty() => Err(
                 "listen.exec needs the private CA, whose leaf has Google's names; leave tls.certificate out"

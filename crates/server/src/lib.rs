@@ -17,6 +17,7 @@ mod http;
 pub mod listen;
 mod metrics;
 mod names;
+mod outgoing;
 mod output;
 mod pki;
 pub mod project;

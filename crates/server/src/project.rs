@@ -91,6 +91,39 @@ async fn command(api: &Api, folder: &DataFolder, command: &ProjectCommand) -> Re
         ProjectCommand::UserCredential { project } => {
             print_json(&api.call(Method::GET, &format!("{project}/userCredential"), None).await?);
         }
+        ProjectCommand::WebPushKey { project, new: false, import: None } => {
+            let shown = api.call(Method::GET, project, None).await?;
+            let newest = list(&shown["webPushKeys"])
+                .last()
+                .ok_or_else(|| Failure::new(format!("project `{project}` has none; make one with --new")))?;
+            println!("{}", text(newest));
+        }
+        ProjectCommand::WebPushKey { project, import, .. } => {
+            let body = json!({ "privateKey": import });
+            let made = api.call(Method::POST, &format!("{project}/webPushKeys"), Some(body)).await?;
+            println!("{}", text(&made["vapidKey"]));
+        }
+        ProjectCommand::Apns { project, bundle_id, remove: true, .. } => {
+            let path = format!("{project}/apnsCredentials/{bundle_id}");
+            let removed = api.call(Method::DELETE, &path, None).await?;
+            println!("{} credentials of {bundle_id} are forgotten.", removed["removed"]);
+        }
+        ProjectCommand::Apns {
+            project, bundle_id, key, key_id, team_id, certificate, environment, ..
+        } => {
+            let is = |name: &str| environment.as_ref().is_none_or(|only| only == name);
+            let body = json!({
+                "bundleId": bundle_id,
+                "production": is("production"),
+                "sandbox": is("sandbox"),
+                "privateKey": file(key.as_deref())?,
+                "keyId": key_id.as_deref().unwrap_or_default(),
+                "teamId": team_id.as_deref().unwrap_or_default(),
+                "certificate": file(certificate.as_deref())?,
+            });
+            api.call(Method::POST, &format!("{project}/apnsCredentials"), Some(body)).await?;
+            println!("APNs knows {bundle_id} by it from now on (outgoing.apns lets messages out).");
+        }
         ProjectCommand::ApiKey { project, new: true } => {
             let made = api.call(Method::POST, &format!("{project}/apiKeys"), None).await?;
             println!("{}", text(&made["apiKey"]));
@@ -111,6 +144,12 @@ async fn command(api: &Api, folder: &DataFolder, command: &ProjectCommand) -> Re
         }
     }
     Ok(())
+}
+
+/// What a file says; nothing, if none is named.
+fn file(path: Option<&std::path::Path>) -> Result<String, Failure> {
+    let Some(path) = path else { return Ok(String::new()) };
+    std::fs::read_to_string(path).map_err(|e| Failure::new(format!("cannot read {}: {e}", path.display())))
 }
 
 /// Makes a key and keeps its file where `cresset exec` looks.
@@ -146,6 +185,14 @@ pub(crate) fn describe(project: &Value) -> String {
     }
     for key in list(&project["serverKeys"]) {
         line("server key", text(key));
+    }
+    for key in list(&project["webPushKeys"]) {
+        line("Web Push key", text(key));
+    }
+    for apns in list(&project["apnsCredentials"]) {
+        let by = apns["keyId"].as_str().map_or("a certificate".to_owned(), |id| format!("key {id}"));
+        let environments: Vec<_> = list(&apns["environments"]).iter().map(text).collect();
+        line("APNs", &format!("{} by {by} ({})", text(&apns["bundleId"]), environments.join(", ")));
     }
     for account in list(&project["serviceAccounts"]) {
         line("service account", text(&account["email"]));

@@ -170,7 +170,10 @@ impl Server {
             mcs_listeners,
             stopping.clone(),
         )?;
+        let courier =
+            crate::outgoing::spawn(&mut listeners, &config.outgoing, &core, &dispatcher, stopping.clone())?;
         let sources = Sources {
+            courier,
             engine: core.engine.clone(),
             dispatcher: dispatcher.clone(),
             devices,

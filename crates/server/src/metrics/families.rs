@@ -2,6 +2,7 @@
 
 use cresset_delivery::End;
 use cresset_device::Snapshot as Devices;
+use cresset_outbound::TOLD;
 use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
 
 use super::Readings;
@@ -16,6 +17,7 @@ pub(super) fn families(readings: &Readings) -> Vec<Family> {
         sends(&readings.sends),
         store(&readings.store),
         delivery(&readings.delivery),
+        outbound(&readings.courier),
         spans(readings),
         process(readings),
     ]
@@ -258,6 +260,38 @@ fn delivery(seen: &cresset_delivery::Snapshot) -> Vec<Family> {
             seen.member_sets,
         ),
         Family::gauge("cresset_member_set", "bytes", "Memory of those sets.", seen.member_bytes),
+    ]
+}
+
+fn outbound(seen: &cresset_outbound::Snapshot) -> Vec<Family> {
+    let attempts = |name: &'static str, help: &'static str, counts: [u64; TOLD.len()]| {
+        Family::counters_by(name, "attempts", help, &["outcome"], TOLD.into_iter().zip(counts))
+    };
+    vec![
+        attempts(
+            "cresset_webpush",
+            "Attempts to hand a message to another's Web Push service, by how they ended.",
+            seen.webpush,
+        ),
+        attempts("cresset_apns", "Attempts to hand a message to APNs, by how they ended.", seen.apns),
+        Family::gauge(
+            "cresset_outbound",
+            "visits",
+            "Registrations behind push services that are being served, or wait to be tried again.",
+            seen.visits as u64,
+        ),
+        Family::gauge(
+            "cresset_outbound_in_flight",
+            "visits",
+            "Those of them with a request on its way.",
+            seen.in_flight as u64,
+        ),
+        Family::gauge(
+            "cresset_outbound_paused",
+            "lanes",
+            "Push services, or apps at APNs, to which nothing goes for a while.",
+            seen.paused as u64,
+        ),
     ]
 }
 
