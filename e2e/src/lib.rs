@@ -3,6 +3,7 @@
 
 mod binary;
 mod credential;
+pub mod fakes;
 mod http2;
 mod mcs;
 mod server;

@@ -71,6 +71,9 @@ impl FromStr for Endpoint {
         if authority.contains('@') {
             return Err(EndpointError::UserInfo);
         }
+        if authority.starts_with('[') {
+            return Err(EndpointError::Host);
+        }
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) => (host, read_port(port)?),
             None => (authority, 443),

@@ -81,6 +81,6 @@ mod tests {
         tokens.forget(&key, "https://a.test", &second);
         assert_ne!(get("https://a.test", 21_600), second);
         // The clock is set back.
-        assert_ne!(get("https://b.test", 100), get("https://b.test", 0));
+        assert_ne!(get("https://c.test", 100), get("https://c.test", 0));
     }
 }

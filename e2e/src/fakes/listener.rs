@@ -1,0 +1,351 @@
+//! Connections of a fake: TLS, both versions of HTTP, and the faults that were asked for.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::frames::{Tongue, between};
+use super::{Answer, Authority, FakeError, Fault, Request};
+
+/// Bytes of a request's body that are read.
+const MAX_BODY: usize = 64 * 1_024;
+
+/// What a fake thinks of requests.
+pub(super) trait Judge: Send + Sync + 'static {
+    fn judge(&self, request: &Request) -> Answer;
+
+    /// How many streams are allowed at first; and after an answer, if it changes something.
+    fn first_streams(&self) -> Option<u32>;
+    fn streams_after(&self, connection: u64, answer: &Answer) -> Option<u32>;
+}
+
+/// Which versions of HTTP are offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocols {
+    Both,
+    Http1,
+    Http2,
+}
+
+/// What came so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub connections: u64,
+    pub requests: u64,
+    /// Requests at a time on one connection, the most there were.
+    pub most_at_once: u64,
+}
+
+/// Ends with its value.
+pub(super) struct Listener {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    judge: Arc<dyn Judge>,
+    faults: Mutex<VecDeque<Fault>>,
+    refusing: AtomicBool,
+    connections: AtomicU64,
+    requests: AtomicU64,
+    most_at_once: AtomicU64,
+    tongues: Mutex<HashMap<u64, Tongue>>,
+}
+
+impl Listener {
+    pub(super) async fn start(
+        authority: &Authority,
+        names: &[String],
+        protocols: Protocols,
+        port: u16,
+        judge: Arc<dyn Judge>,
+    ) -> Result<Self, FakeError> {
+        let offered: &[&[u8]] = match protocols {
+            Protocols::Both => &[b"h2", b"http/1.1"],
+            Protocols::Http1 => &[b"http/1.1"],
+            Protocols::Http2 => &[b"h2"],
+        };
+        let tls = authority.server(names, offered)?;
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let address = socket.local_addr()?;
+        let shared = Arc::new(Shared {
+            judge,
+            faults: Mutex::default(),
+            refusing: AtomicBool::new(false),
+            connections: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            most_at_once: AtomicU64::new(0),
+            tongues: Mutex::default(),
+        });
+        let task = tokio::spawn(accept(socket, tls, Arc::clone(&shared)));
+        Ok(Self { address, shared, task })
+    }
+
+    pub(super) fn next(&self, count: usize, fault: &Fault) {
+        lock(&self.shared.faults).extend(std::iter::repeat_n(fault.clone(), count));
+    }
+
+    /// Faults that no request has met yet.
+    pub(super) fn faults_left(&self) -> usize {
+        lock(&self.shared.faults).len()
+    }
+
+    pub(super) fn refuse_connections(&self, refuse: bool) {
+        self.shared.refusing.store(refuse, Ordering::SeqCst);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        Counts {
+            connections: self.shared.connections.load(Ordering::SeqCst),
+            requests: self.shared.requests.load(Ordering::SeqCst),
+            most_at_once: self.shared.most_at_once.load(Ordering::SeqCst),
+        }
+    }
+
+    /// On all HTTP/2 connections there are.
+    pub(super) async fn set_streams(&self, most: u32) {
+        for tongue in self.tongues() {
+            tongue.streams(most).await;
+        }
+    }
+
+    pub(super) async fn cut_all(&self) {
+        for tongue in self.tongues() {
+            tongue.cut().await;
+        }
+    }
+
+    fn tongues(&self) -> Vec<Tongue> {
+        lock(&self.shared.tongues).values().cloned().collect()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(socket: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((stream, _)) = socket.accept() => {
+                if shared.refusing.load(Ordering::SeqCst) {
+                    // Before TLS: as a service that is down behind its load balancer.
+                    continue;
+                }
+                let (tls, shared) = (Arc::clone(&tls), Arc::clone(&shared));
+                connections.spawn(async move { drop(serve(stream, tls, shared).await) });
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, shared: Arc<Shared>) -> Result<(), FakeError> {
+    stream.set_nodelay(true)?;
+    let stream = TlsAcceptor::from(tls).accept(stream).await?;
+    let connection = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
+    let session = stream.get_ref().1;
+    let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|first| first.to_vec());
+    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    let client = Client { shared, connection, certificate };
+    if is_http2 { client.http2(stream).await } else { client.http1(stream).await }
+}
+
+/// One connection.
+#[derive(Clone)]
+struct Client {
+    shared: Arc<Shared>,
+    connection: u64,
+    certificate: Option<Vec<u8>>,
+}
+
+type Tls = tokio_rustls::server::TlsStream<TcpStream>;
+
+impl Client {
+    async fn http2(self, stream: Tls) -> Result<(), FakeError> {
+        let (io, tongue, pump) = between(stream, self.shared.judge.first_streams());
+        lock(&self.shared.tongues).insert(self.connection, tongue.clone());
+        let requests = async {
+            let mut streams = JoinSet::new();
+            let mut server = h2::server::Builder::new().handshake::<_, Bytes>(io).await?;
+            // What is above is not processed.
+            let last = Arc::new(AtomicU32::new(u32::MAX));
+            let flying = Arc::new(AtomicU64::new(0));
+            while let Some(accepted) = server.accept().await {
+                let (request, respond) = accepted?;
+                let at_once = flying.fetch_add(1, Ordering::SeqCst) + 1;
+                self.shared.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+                let stream = Stream {
+                    client: self.clone(),
+                    tongue: tongue.clone(),
+                    last: Arc::clone(&last),
+                    flying: Arc::clone(&flying),
+                };
+                streams.spawn(stream.answer(request, respond));
+                while streams.try_join_next().is_some() {}
+            }
+            Ok::<(), FakeError>(())
+        };
+        tokio::select! {
+            () = pump => {}
+            // The last frames are the pump's to write; it ends when the client does.
+            _ = async { drop(requests.await); std::future::pending::<()>().await } => {}
+        }
+        lock(&self.shared.tongues).remove(&self.connection);
+        Ok(())
+    }
+
+    async fn http1(self, stream: Tls) -> Result<(), FakeError> {
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let client = self.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let body = http_body_util::Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+                let request = client.request(head, body);
+                let answer = client.plain(&request).await.ok_or("cut")?;
+                let mut response = http::Response::builder().status(answer.status);
+                for (name, value) in answer.headers {
+                    response = response.header(name, value);
+                }
+                Ok::<_, FakeError>(response.body(Full::new(Bytes::from(answer.body)))?)
+            }
+        });
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
+        Ok(())
+    }
+
+    /// `None`: the connection is cut.
+    async fn plain(&self, request: &Request) -> Option<Answer> {
+        match self.fault() {
+            Some(Fault::Answer(answer)) => Some(answer),
+            Some(Fault::Delay(wait)) => {
+                tokio::time::sleep(wait).await;
+                Some(self.shared.judge.judge(request))
+            }
+            Some(Fault::Never) => std::future::pending().await,
+            Some(Fault::CutAfter) => {
+                self.shared.judge.judge(request);
+                None
+            }
+            Some(Fault::Cut | Fault::Reset(_) | Fault::GoAway(_) | Fault::GoAwayAfter(_)) => None,
+            Some(Fault::Streams(_)) | None => Some(self.shared.judge.judge(request)),
+        }
+    }
+
+    fn fault(&self) -> Option<Fault> {
+        lock(&self.shared.faults).pop_front()
+    }
+
+    fn request(&self, head: http::request::Parts, body: Bytes) -> Request {
+        self.shared.requests.fetch_add(1, Ordering::SeqCst);
+        Request {
+            connection: self.connection,
+            method: head.method,
+            path: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+            headers: head.headers,
+            body,
+            certificate: self.certificate.clone(),
+        }
+    }
+}
+
+/// One request over HTTP/2.
+struct Stream {
+    client: Client,
+    tongue: Tongue,
+    last: Arc<AtomicU32>,
+    flying: Arc<AtomicU64>,
+}
+
+type Respond = h2::server::SendResponse<Bytes>;
+
+impl Stream {
+    async fn answer(self, request: http::Request<h2::RecvStream>, mut respond: Respond) {
+        let (head, body) = request.into_parts();
+        let Some(body) = read(body).await else { return };
+        let request = self.client.request(head, body);
+        let id = u32::from(respond.stream_id());
+        if id > self.last.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        let judge = || self.client.shared.judge.judge(&request);
+        let answer = match self.client.fault() {
+            None => judge(),
+            Some(Fault::Answer(answer)) => answer,
+            Some(Fault::Delay(wait)) => {
+                tokio::time::sleep(wait).await;
+                judge()
+            }
+            Some(Fault::Never) => return std::future::pending().await,
+            Some(Fault::Reset(code)) => return respond.send_reset(code.into()),
+            Some(Fault::GoAway(text)) => {
+                let last = id.saturating_sub(2);
+                self.last.fetch_min(last, Ordering::SeqCst);
+                self.tongue.go_away(last, &text).await;
+                return std::future::pending().await;
+            }
+            Some(Fault::GoAwayAfter(text)) => {
+                self.last.fetch_min(id, Ordering::SeqCst);
+                self.tongue.go_away(id, &text).await;
+                judge()
+            }
+            Some(Fault::CutAfter) => {
+                judge();
+                return self.tongue.cut().await;
+            }
+            Some(Fault::Cut) => return self.tongue.cut().await,
+            Some(Fault::Streams(most)) => {
+                self.tongue.streams(most).await;
+                judge()
+            }
+        };
+        self.send(&mut respond, answer).await;
+    }
+
+    async fn send(&self, respond: &mut Respond, answer: Answer) {
+        if let Some(most) = self.client.shared.judge.streams_after(self.client.connection, &answer) {
+            self.tongue.streams(most).await;
+        }
+        self.flying.fetch_sub(1, Ordering::SeqCst);
+        let mut response = http::Response::builder().status(answer.status);
+        for (name, value) in answer.headers {
+            response = response.header(name, value);
+        }
+        let Ok(response) = response.body(()) else { return };
+        if let Ok(mut stream) = respond.send_response(response, answer.body.is_empty())
+            && !answer.body.is_empty()
+        {
+            drop(stream.send_data(Bytes::from(answer.body), true));
+        }
+    }
+}
+
+async fn read(mut body: h2::RecvStream) -> Option<Bytes> {
+    let mut whole = BytesMut::new();
+    while let Some(piece) = body.data().await {
+        let piece = piece.ok()?;
+        drop(body.flow_control().release_capacity(piece.len()));
+        if whole.len() + piece.len() > MAX_BODY {
+            return None;
+        }
+        whole.extend_from_slice(&piece);
+    }
+    Some(whole.freeze())
+}
