@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -150,22 +150,28 @@ async fn accept(socket: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>
                     continue;
                 }
                 let (tls, shared) = (Arc::clone(&tls), Arc::clone(&shared));
-                connections.spawn(async move { drop(serve(stream, tls, shared).await) });
+                connections.spawn(async move { serve(stream, tls, shared).await });
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, shared: Arc<Shared>) -> Result<(), FakeError> {
-    stream.set_nodelay(true)?;
-    let stream = TlsAcceptor::from(tls).accept(stream).await?;
+/// `None`: the client did not get as far as a request.
+async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, shared: Arc<Shared>) -> Option<()> {
+    stream.set_nodelay(true).ok()?;
+    let stream = TlsAcceptor::from(tls).accept(stream).await.ok()?;
     let connection = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|first| first.to_vec());
     let is_http2 = session.alpn_protocol() == Some(b"h2");
     let client = Client { shared, connection, certificate };
-    if is_http2 { client.http2(stream).await } else { client.http1(stream).await }
+    if is_http2 {
+        client.http2(stream).await
+    } else {
+        client.http1(stream).await
+    }
+    Some(())
 }
 
 /// One connection.
@@ -179,14 +185,13 @@ struct Client {
 type Tls = tokio_rustls::server::TlsStream<TcpStream>;
 
 impl Client {
-    async fn http2(self, stream: Tls) -> Result<(), FakeError> {
+    async fn http2(self, stream: Tls) {
         let (io, tongue, pump) = between(stream, self.shared.judge.first_streams());
         lock(&self.shared.tongues).insert(self.connection, tongue.clone());
         let requests = async {
             let mut streams = JoinSet::new();
             let mut server = h2::server::Builder::new().handshake::<_, Bytes>(io).await?;
-            // What is above is not processed.
-            let last = Arc::new(AtomicU32::new(u32::MAX));
+            let ledger: Arc<Mutex<Ledger>> = Arc::default();
             let flying = Arc::new(AtomicU64::new(0));
             while let Some(accepted) = server.accept().await {
                 let (request, respond) = accepted?;
@@ -195,13 +200,13 @@ impl Client {
                 let stream = Stream {
                     client: self.clone(),
                     tongue: tongue.clone(),
-                    last: Arc::clone(&last),
+                    ledger: Arc::clone(&ledger),
                     flying: Arc::clone(&flying),
                 };
                 streams.spawn(stream.answer(request, respond));
                 while streams.try_join_next().is_some() {}
             }
-            Ok::<(), FakeError>(())
+            Ok::<(), h2::Error>(())
         };
         tokio::select! {
             () = pump => {}
@@ -209,26 +214,27 @@ impl Client {
             _ = async { drop(requests.await); std::future::pending::<()>().await } => {}
         }
         lock(&self.shared.tongues).remove(&self.connection);
-        Ok(())
     }
 
-    async fn http1(self, stream: Tls) -> Result<(), FakeError> {
+    async fn http1(self, stream: Tls) {
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
             let client = self.clone();
             async move {
                 let (head, body) = request.into_parts();
-                let body = http_body_util::Limited::new(body, MAX_BODY).collect().await?.to_bytes();
+                let body = http_body_util::Limited::new(body, MAX_BODY).collect().await;
+                let body = body.map_err(|_| "the body is too long")?.to_bytes();
                 let request = client.request(head, body);
                 let answer = client.plain(&request).await.ok_or("cut")?;
                 let mut response = http::Response::builder().status(answer.status);
                 for (name, value) in answer.headers {
                     response = response.header(name, value);
                 }
-                Ok::<_, FakeError>(response.body(Full::new(Bytes::from(answer.body)))?)
+                response.body(Full::new(Bytes::from(answer.body))).map_err(|_| "the answer is none")
             }
         });
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await?;
-        Ok(())
+        let connection =
+            hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        drop(connection.await);
     }
 
     /// `None`: the connection is cut.
@@ -270,8 +276,32 @@ impl Client {
 struct Stream {
     client: Client,
     tongue: Tongue,
-    last: Arc<AtomicU32>,
+    ledger: Arc<Mutex<Ledger>>,
     flying: Arc<AtomicU64>,
+}
+
+/// What a GOAWAY may say: no stream is processed above its last, and all that were are below.
+#[derive(Default)]
+struct Ledger {
+    highest: u32,
+    last: Option<u32>,
+}
+
+impl Ledger {
+    /// Whether this stream is to be processed; from then on it counts as such.
+    fn process(&mut self, id: u32) -> bool {
+        let process = self.last.is_none_or(|last| id <= last);
+        if process {
+            self.highest = self.highest.max(id);
+        }
+        process
+    }
+
+    /// The last stream for a GOAWAY that is to be `id` or a later one that was processed already.
+    fn end(&mut self, id: u32) -> u32 {
+        let last = id.max(self.highest);
+        *self.last.insert(self.last.map_or(last, |before| before.min(last)))
+    }
 }
 
 type Respond = h2::server::SendResponse<Bytes>;
@@ -282,12 +312,18 @@ impl Stream {
         let Some(body) = read(body).await else { return };
         let request = self.client.request(head, body);
         let id = u32::from(respond.stream_id());
-        if id > self.last.load(Ordering::SeqCst) {
+        let fault = self.client.fault();
+        if let Some(Fault::GoAway(text)) = &fault {
+            let last = lock(&self.ledger).end(id.saturating_sub(2));
+            self.tongue.go_away(last, text).await;
+        }
+        if !lock(&self.ledger).process(id) {
             return std::future::pending().await;
         }
         let judge = || self.client.shared.judge.judge(&request);
-        let answer = match self.client.fault() {
-            None => judge(),
+        let answer = match fault {
+            // Later ones were processed already, and so this must be.
+            None | Some(Fault::GoAway(_)) => judge(),
             Some(Fault::Answer(answer)) => answer,
             Some(Fault::Delay(wait)) => {
                 tokio::time::sleep(wait).await;
@@ -295,15 +331,9 @@ impl Stream {
             }
             Some(Fault::Never) => return std::future::pending().await,
             Some(Fault::Reset(code)) => return respond.send_reset(code.into()),
-            Some(Fault::GoAway(text)) => {
-                let last = id.saturating_sub(2);
-                self.last.fetch_min(last, Ordering::SeqCst);
-                self.tongue.go_away(last, &text).await;
-                return std::future::pending().await;
-            }
             Some(Fault::GoAwayAfter(text)) => {
-                self.last.fetch_min(id, Ordering::SeqCst);
-                self.tongue.go_away(id, &text).await;
+                let last = lock(&self.ledger).end(id);
+                self.tongue.go_away(last, &text).await;
                 judge()
             }
             Some(Fault::CutAfter) => {

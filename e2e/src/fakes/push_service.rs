@@ -16,6 +16,9 @@ use super::{Answer, Authority, Clock, FakeError, Fault, Request};
 /// Bytes of a body: what every service must take (RFC 8030 §7.2), and no more.
 const MAX_BODY: usize = 4_096;
 
+/// Salts that are remembered.
+const MAX_SALTS: usize = 1_000_000;
+
 /// 28 days.
 const MAX_TTL: u64 = 2_419_200;
 
@@ -307,7 +310,11 @@ impl State {
         }
         let plaintext = aes128gcm::open(pair, auth, body).map_err(|_| Refusal::Encryption)?;
         let salt: [u8; 16] = body[..16].try_into().map_err(|_| Refusal::Encryption)?;
-        if !lock(&self.salts).insert(salt) {
+        let mut salts = lock(&self.salts);
+        if salts.len() >= MAX_SALTS {
+            salts.clear();
+        }
+        if !salts.insert(salt) {
             return Err(Refusal::Encryption);
         }
         Ok(plaintext)

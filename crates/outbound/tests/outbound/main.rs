@@ -6,10 +6,10 @@
 mod fakes;
 mod world;
 
-// mod apns_answers;
-// mod apns_connections;
-// mod flapping;
-// mod fuzzed;
+mod apns_answers;
+mod apns_connections;
+mod flapping;
+
 mod proxy;
 mod webpush_answers;
 mod webpush_connections;

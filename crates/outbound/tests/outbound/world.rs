@@ -76,7 +76,10 @@ pub(crate) fn short(outcome: &Outcome) -> String {
         Outcome::Accepted { .. } => "accepted".to_owned(),
         Outcome::Gone { .. } => "gone".to_owned(),
         Outcome::Rejected { blame, .. } => format!("rejected {blame:?}"),
-        Outcome::Later { after, scope, .. } => format!("later {} {scope:?}", after.as_secs()),
+        // A date is a whole second, and the moment to count from is none.
+        Outcome::Later { after, scope, .. } => {
+            format!("later {} {scope:?}", after.as_millis().div_ceil(1_000))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use aws_lc_rs::rand::SecureRandom;
 use cresset_message::{Timestamp, WebKeys};
 use zeroize::Zeroizing;
 
+use super::vapid::SKEW;
 use super::{KeyPair, WebPushError, aes128gcm, random};
 
 /// How a sender chooses its key pairs.
@@ -72,8 +73,10 @@ impl Sealer {
         now: Timestamp,
     ) -> Result<Arc<Shared>, WebPushError> {
         let mut current = lock(&self.current);
-        // A clock that was set back must not keep a pair for longer.
-        let usable = |shared: &&Arc<Shared>| now >= shared.since && now.since(shared.since) < period;
+        // A clock that was set back must not keep a pair for longer; but moments come out of order.
+        let usable = |shared: &&Arc<Shared>| {
+            shared.since.since(now) < SKEW && now.since(shared.since) < period
+        };
         if let Some(shared) = current.as_ref().filter(usable) {
             return Ok(Arc::clone(shared));
         }
