@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_device_client::App;
-use cresset_identity::NewApp;
+use cresset_identity::{Identity, NewApp};
 use cresset_message::{Platform, ProjectId};
 use cresset_server::config::{Config, QuotaProfile};
 use cresset_server::{Running, Server};
@@ -60,6 +60,11 @@ impl TestServer {
         let project = identity.project("demo").ok_or("the project is gone")?;
         let api_key = project.api_keys.first().ok_or("the project has no API key")?.clone();
         Ok(App { project_id: "demo".into(), api_key, app_id: made.to_string() })
+    }
+
+    /// What the server knows of projects.
+    pub fn identity(&self) -> &Identity {
+        &self.server.identity
     }
 
     /// The service-account file of the project.

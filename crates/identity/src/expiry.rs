@@ -86,7 +86,9 @@ impl Expiry {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let record = RegistrationRecord::from_bytes(&row.value)?;
-        let Some(device) = carrier_of(&record) else { return Ok(false) };
+        // Of one that a push service carries, the push service knows whether it is there.
+        let device = carrier_of(&record).filter(|device| !device.is_outside());
+        let Some(device) = device else { return Ok(false) };
         let gone = match gone.get(&device) {
             Some(known) => *known,
             None => {

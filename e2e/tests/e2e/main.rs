@@ -8,6 +8,7 @@ mod disk;
 mod life;
 mod metrics;
 mod node;
+mod outside;
 mod promise;
 mod quotas;
 mod receiver;

@@ -75,6 +75,10 @@ async fn a_web_app_registers_with_the_endpoint_of_another_service_under_the_proj
     let access = world.access_token("demo").await;
     let body = json!({ "message": { "token": token, "data": { "k": "v" } } }).to_string();
     assert_eq!(world.send("demo", &access, &body).await.status, StatusCode::OK);
+    // No device of ours has to be there for it.
+    let mut walk = cresset_identity::Expiry::new();
+    while !walk.step(&world.identity, world.now()).await.unwrap().over {}
+    assert_eq!(world.send("demo", &access, &body).await.status, StatusCode::OK);
     let large = json!({ "message": { "token": token, "data": { "k": "v".repeat(3_950) } } }).to_string();
     assert_eq!(world.send("demo", &access, &large).await.refusal().1, "INVALID_ARGUMENT");
 }

@@ -74,9 +74,8 @@ impl Sealer {
     ) -> Result<Arc<Shared>, WebPushError> {
         let mut current = lock(&self.current);
         // A clock that was set back must not keep a pair for longer; but moments come out of order.
-        let usable = |shared: &&Arc<Shared>| {
-            shared.since.since(now) < SKEW && now.since(shared.since) < period
-        };
+        let usable =
+            |shared: &&Arc<Shared>| shared.since.since(now) < SKEW && now.since(shared.since) < period;
         if let Some(shared) = current.as_ref().filter(usable) {
             return Ok(Arc::clone(shared));
         }
