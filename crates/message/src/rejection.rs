@@ -22,6 +22,13 @@ pub enum DeviceQuota {
     Collapsible(u32),
 }
 
+/// APNs' own words, which FCM hands on (`protocol/apns.md` §1.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApnsError {
+    pub status: u16,
+    pub reason: String,
+}
+
 /// Why a request is refused. `protocol/http-v1.md` §5.2 is the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rejection {
@@ -57,11 +64,8 @@ pub enum Rejection {
     /// Well formed, but not (or no longer) registered.
     Unregistered,
     SenderIdMismatch,
-    /// The push service that carries it does not take the project's credential, or there is none. Of APNs,
-    /// what it said.
-    ThirdPartyAuth {
-        apns: Option<(u16, Box<str>)>,
-    },
+    /// APNs or a Web Push service refuses the project's credential, or there is none.
+    ThirdPartyAuth(Option<ApnsError>),
 
     // --- limits ---
     DeviceQuota {
@@ -143,8 +147,8 @@ impl Rejection {
                 "The app instance is not, or no longer, registered. Remove the token, and do not try again."
             }
             Self::SenderIdMismatch => "The token is of an app of another project.",
-            Self::ThirdPartyAuth { .. } => {
-                "APNs or the browser's push service does not accept the project's key, or it has none: `cresset project apns`, `cresset project web-push-key`."
+            Self::ThirdPartyAuth(_) => {
+                "APNs or the Web Push service refuses the project's key or certificate, or the project has none: `cresset project apns`, `cresset project web-push-key`. Registrations stay as they are."
             }
             Self::DeviceQuota { .. } => {
                 "Too many messages to one device. Wait as long as `Retry-After` says."
@@ -176,6 +180,7 @@ impl Rejection {
             field: field.to_owned(),
             description: description.to_owned(),
         };
+        let apns = |status, reason: &str| ApnsError { status, reason: reason.to_owned() };
         let unknown_name =
             "Invalid JSON payload received. Unknown name \"to\" at 'message': Cannot find field.";
         vec![
@@ -196,7 +201,7 @@ impl Rejection {
             Self::field("message.android.ttl", "TTL must be between 0 and 2419200 seconds."),
             Self::Unregistered,
             Self::SenderIdMismatch,
-            Self::ThirdPartyAuth { apns: Some((403, "InvalidProviderToken".into())) },
+            Self::ThirdPartyAuth(Some(apns(403, "InvalidProviderToken"))),
             Self::DeviceQuota { quota: DeviceQuota::PerMinute(240), retry_after },
             Self::FanOutQuota { project: ProjectNumber(123_456_789_012), limit: 1_000, retry_after },
             Self::ProjectQuota { project: ProjectNumber(123_456_789_012), limit: 600_000, retry_after },

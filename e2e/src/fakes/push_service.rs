@@ -58,6 +58,13 @@ pub struct Subscription {
     id: String,
 }
 
+impl Subscription {
+    /// One of a service that is not there.
+    pub fn of(endpoint: &str, keys: WebKeys) -> Self {
+        Self { endpoint: endpoint.to_owned(), keys, id: String::new() }
+    }
+}
+
 /// A message that was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {

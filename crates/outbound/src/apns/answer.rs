@@ -1,9 +1,10 @@
 //! What an answer means (`protocol/apns.md` §1.4), as a table: the first row that fits.
 
-use bytes::Bytes;
+use std::time::Duration;
+
 use cresset_message::Timestamp;
 
-use crate::{Blame, Scope, Told};
+use crate::{Blame, Outcome, Scope, Told};
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +105,26 @@ pub(super) fn verdict(status: u16, reason: &str) -> Verdict {
     ROWS.iter().find(fits).map_or(Verdict::Later(1, Scope::Origin), |row| row.verdict)
 }
 
+/// What an answer means where nothing can be tried again: for tests, and for whoever wants to know.
+pub fn judge(status: u16, body: &[u8]) -> Outcome {
+    let (told, since) = read(status, body);
+    settle(verdict(status, &told.reason), told, since)
+}
+
+/// The outcome of a verdict that nothing more is tried for.
+pub(super) fn settle(verdict: Verdict, told: Told, since: Option<Timestamp>) -> Outcome {
+    let rejected = |blame, told| Outcome::Rejected { blame, told };
+    match verdict {
+        Verdict::Accepted => Outcome::Accepted { granted_ttl: None, environment: None },
+        Verdict::Gone => Outcome::Gone { since, told },
+        Verdict::Rejected(blame) => rejected(blame, told),
+        Verdict::Later(seconds, scope) => Outcome::Later { after: Duration::from_secs(seconds), scope, told },
+        Verdict::OtherEnvironment => rejected(Blame::Token, told),
+        Verdict::OtherKey | Verdict::Resign | Verdict::ReconnectAs => rejected(Blame::Credential, told),
+        Verdict::Reconnect => Outcome::Later { after: Duration::from_secs(1), scope: Scope::Origin, told },
+    }
+}
+
 /// The reason in the text of a GOAWAY, if it is one that condemns the credential.
 pub(super) fn condemned(goaway: &str) -> Option<&'static str> {
     let condemns = |row: &&Row| row.verdict == Verdict::Rejected(Blame::Credential) && !row.reason.is_empty();
@@ -112,7 +133,7 @@ pub(super) fn condemned(goaway: &str) -> Option<&'static str> {
 }
 
 /// `{"reason": …, "timestamp": …}`: the words, and since when a token is dead.
-pub(super) fn read(status: u16, body: &Bytes) -> (Told, Option<Timestamp>) {
+pub(super) fn read(status: u16, body: &[u8]) -> (Told, Option<Timestamp>) {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let since = json["timestamp"].as_u64().map(Timestamp::from_millis);
     (Told::new(Some(status), json["reason"].as_str().unwrap_or_default()), since)
@@ -146,7 +167,7 @@ mod tests {
 
     #[test]
     fn bodies_are_read_whatever_they_are() {
-        let of = |text: &'static str| read(410, &Bytes::from_static(text.as_bytes()));
+        let of = |text: &'static str| read(410, text.as_bytes());
         let (told, since) = of(r#"{"reason":"Unregistered","timestamp":1443484800000}"#);
         assert_eq!((&*told.reason, since), ("Unregistered", Some(Timestamp::from_millis(1_443_484_800_000))));
         for text in ["", "[]", "{", r#"{"reason":1,"timestamp":"x"}"#] {

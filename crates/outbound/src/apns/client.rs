@@ -287,17 +287,12 @@ fn again(verdict: Verdict, push: &Push, who: &mut As, tried: &mut Tried) -> bool
 }
 
 fn settled(verdict: Verdict, push: &Push, who: &As, told: Told, since: Option<Timestamp>) -> Outcome {
-    match verdict {
-        Verdict::Accepted => {
+    match answer::settle(verdict, told, since) {
+        Outcome::Accepted { granted_ttl, .. } => {
             let elsewhere = (who.environment != push.environment).then_some(who.environment);
-            Outcome::Accepted { granted_ttl: None, environment: elsewhere }
+            Outcome::Accepted { granted_ttl, environment: elsewhere }
         }
-        Verdict::Gone => Outcome::Gone { since, told },
-        Verdict::Rejected(blame) => rejected(blame, told),
-        Verdict::Later(seconds, scope) => Outcome::Later { after: Duration::from_secs(seconds), scope, told },
-        Verdict::OtherEnvironment => rejected(Blame::Token, told),
-        Verdict::OtherKey | Verdict::Resign | Verdict::ReconnectAs => rejected(Blame::Credential, told),
-        Verdict::Reconnect => Outcome::Later { after: Duration::from_secs(1), scope: Scope::Origin, told },
+        other => other,
     }
 }
 

@@ -6,7 +6,7 @@ mod credentials;
 mod provider_token;
 mod request;
 
-pub use answer::{ROWS, Row, Verdict};
+pub use answer::{ROWS, Row, Verdict, judge};
 pub use client::{Client, Config, Host};
 pub use credentials::{Credential, CredentialError, Credentials};
 pub use request::{Push, apns_id};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cresset_delivery::{Content, Delivery};
 use cresset_identity::{ApnsCredential, ApnsSecret, Identity};
-use cresset_message::{Layout, ProjectNumber, Recipient, Rejection, Timestamp};
+use cresset_message::{ApnsError, Layout, ProjectNumber, Recipient, Rejection, Timestamp};
 use cresset_wire::es256::SigningKey;
 use cresset_wire::payload::{self, apns as apns_payload};
 use cresset_wire::webpush::vapid::VapidKey;
@@ -82,7 +82,7 @@ impl Post {
             }
         };
         if !known {
-            return Some(Rejection::ThirdPartyAuth { apns: None });
+            return Some(Rejection::ThirdPartyAuth(None));
         }
         let mut kept = self.kept();
         match kept.distrusted.get(&who) {
@@ -105,7 +105,7 @@ impl Post {
         if kept.distrusted.len() >= MAX_KEPT {
             kept.distrusted.clear();
         }
-        kept.distrusted.insert(who, (Rejection::ThirdPartyAuth { apns }, until));
+        kept.distrusted.insert(who, (Rejection::ThirdPartyAuth(apns), until));
     }
 
     /// One attempt.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cresset_message::Timestamp;
 
 use crate::exchange::Answer;
-use crate::{Blame, Scope, Told};
+use crate::{Blame, Outcome, Scope, Told};
 
 /// Whose service it is, by the host of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,31 @@ pub const ROWS: [Row; 34] = [
     row(400, 499, "", Verdict::Rejected(Blame::Us)),
     row(0, 999, "", Verdict::Later(1, Scope::Origin)),
 ];
+
+/// What an answer means where nothing can be tried again: for tests, and for whoever wants to know.
+pub fn judge(status: u16, retry_after: Option<&str>, body: &[u8], now: Timestamp) -> Outcome {
+    let told = Told::new(Some(status), &reason(body));
+    let wait = retry_after.and_then(|text| read_retry_after(text, now));
+    settle(verdict(&told), told, wait, None)
+}
+
+/// The outcome of a verdict that nothing more is tried for.
+pub(super) fn settle(
+    verdict: Verdict,
+    told: Told,
+    retry_after: Option<Duration>,
+    granted_ttl: Option<Duration>,
+) -> Outcome {
+    match verdict {
+        Verdict::Accepted => Outcome::Accepted { granted_ttl, environment: None },
+        Verdict::Gone => Outcome::Gone { since: None, told },
+        Verdict::Rejected(blame) | Verdict::Resign(blame) => Outcome::Rejected { blame, told },
+        Verdict::WithoutTopic => Outcome::Rejected { blame: Blame::Request, told },
+        Verdict::Later(seconds, scope) => {
+            Outcome::Later { after: retry_after.unwrap_or(Duration::from_secs(seconds)), scope, told }
+        }
+    }
+}
 
 /// The longest that `Retry-After` is believed (§1.6).
 const MAX_WAIT: Duration = Duration::from_secs(3_600);

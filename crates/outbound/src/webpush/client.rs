@@ -110,15 +110,26 @@ impl Client {
             let told = Told::unanswered("the operator does not permit this host");
             return Outcome::Rejected { blame: Blame::Token, told };
         }
-        let body = match self.sealer.seal(&push.keys, &push.plaintext, &*self.randomness, now) {
-            Ok(body) => Bytes::from(body),
-            Err(e) => return unsealed(e, push.plaintext.len()),
+        let body = match self.seal(push, now) {
+            Ok(body) => body,
+            Err(outcome) => return outcome,
         };
         let name = push.endpoint.origin();
         let Some(origin) = self.origins.get(&name, now, || self.pool(&push.endpoint)) else {
             return later(1, Scope::Origin, "as many origins are in use as may be");
         };
         self.attempt(push, &name, &origin, body, || now + started.elapsed()).await
+    }
+
+    /// The request as the first try sends it: all that an attempt costs beside the network.
+    pub fn request(&self, push: &Push, now: Timestamp) -> Result<http::Request<Bytes>, Outcome> {
+        let body = self.seal(push, now)?;
+        let call = self.call(push, &push.endpoint.origin(), push.topic.as_deref(), &body, now)?.0;
+        let uri = format!("https://{}{}", call.authority, call.path);
+        let request = http::Request::post(uri).body(call.body);
+        let mut request = request.map_err(|e| rejected(Blame::Us, Told::unanswered(&e.to_string())))?;
+        *request.headers_mut() = call.headers;
+        Ok(request)
     }
 
     /// (origins, connections, requests on their way, requests that wait), for metrics.
@@ -137,13 +148,11 @@ impl Client {
         let mut tried = Tried::default();
         let mut last = later(1, Scope::Origin, "no answer");
         for _ in 0..MAX_TRIES {
-            let Ok(token) = self.tokens.get(&push.vapid, name, now(), &*self.randomness) else {
-                return rejected(Blame::Us, Told::unanswered("the VAPID key does not sign"));
-            };
             let topic = push.topic.as_deref().filter(|_| !tried.topicless);
-            let headers = request::headers(push, topic, &token, body.len());
-            let (authority, path) = (push.endpoint.authority(), push.endpoint.path().to_owned());
-            let call = Call { authority, path, headers, body: body.clone() };
+            let (call, token) = match self.call(push, name, topic, &body, now()) {
+                Ok(call) => call,
+                Err(outcome) => return outcome,
+            };
             let answer = match origin.pool.send(call).await {
                 Ok(answer) => answer,
                 Err(Failure::NotProcessed(why)) => {
@@ -163,6 +172,28 @@ impl Client {
             }
         }
         last
+    }
+
+    fn seal(&self, push: &Push, now: Timestamp) -> Result<Bytes, Outcome> {
+        let sealed = self.sealer.seal(&push.keys, &push.plaintext, &*self.randomness, now);
+        sealed.map(Bytes::from).map_err(|e| unsealed(e, push.plaintext.len()))
+    }
+
+    /// The call, and the token in it.
+    fn call(
+        &self,
+        push: &Push,
+        origin: &str,
+        topic: Option<&str>,
+        body: &Bytes,
+        now: Timestamp,
+    ) -> Result<(Call, Arc<str>), Outcome> {
+        let token = self.tokens.get(&push.vapid, origin, now, &*self.randomness);
+        let token =
+            token.map_err(|_| rejected(Blame::Us, Told::unanswered("the VAPID key does not sign")))?;
+        let headers = request::headers(push, topic, &token, body.len());
+        let (authority, path) = (push.endpoint.authority(), push.endpoint.path().to_owned());
+        Ok((Call { authority, path, headers, body: body.clone() }, token))
     }
 
     fn pool(&self, endpoint: &Endpoint) -> Pool {
@@ -232,19 +263,14 @@ fn settled(
     origin: &Origin,
     now: Timestamp,
 ) -> Outcome {
-    match verdict {
-        Verdict::Accepted => {
-            Outcome::Accepted { granted_ttl: answer::granted_ttl(answer), environment: None }
-        }
-        Verdict::Gone => Outcome::Gone { since: None, told },
-        Verdict::Rejected(blame) | Verdict::Resign(blame) => rejected(blame, told),
-        Verdict::WithoutTopic => rejected(Blame::Request, told),
-        Verdict::Later(seconds, scope) => {
-            let after = answer::retry_after(answer, now).unwrap_or(Duration::from_secs(seconds));
+    let (wait, granted) = (answer::retry_after(answer, now), answer::granted_ttl(answer));
+    match answer::settle(verdict, told, wait, granted) {
+        Outcome::Later { after, scope, told } => {
             let throttled = matches!(answer.status, 406 | 429);
             let whole = throttled && origin.throttles(identity(&push.endpoint), now);
             Outcome::Later { after, scope: if whole { Scope::Origin } else { scope }, told }
         }
+        other => other,
     }
 }
 

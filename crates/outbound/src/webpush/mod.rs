@@ -7,7 +7,7 @@ mod origins;
 mod request;
 mod tokens;
 
-pub use answer::{ROWS, Row, Service, Verdict};
+pub use answer::{ROWS, Row, Service, Verdict, judge};
 pub use client::{Client, Config};
 pub use endpoint::{Endpoint, EndpointError};
 pub use request::{Headers, MAX_TTL, Push, Urgency};

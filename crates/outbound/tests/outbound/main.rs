@@ -9,6 +9,7 @@ mod world;
 mod apns_answers;
 mod apns_connections;
 mod flapping;
+mod fuzzed;
 
 mod proxy;
 mod webpush_answers;

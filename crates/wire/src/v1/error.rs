@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cresset_message::{DeviceQuota, FieldViolation, ProjectNumber, Rejection};
+use cresset_message::{ApnsError, DeviceQuota, FieldViolation, ProjectNumber, Rejection};
 use serde::Serialize;
 
 /// An answer other than 200. Its body is `application/json; charset=UTF-8`.
@@ -153,15 +153,12 @@ fn say(rejection: &Rejection) -> Said {
         Rejection::SenderIdMismatch => {
             Said::new(Status::PermissionDenied, "SenderId mismatch", vec![fcm("SENDER_ID_MISMATCH")])
         }
-        // `protocol/apns.md` §1.5.
-        Rejection::ThirdPartyAuth { apns } => {
-            let mut details = vec![fcm("THIRD_PARTY_AUTH_ERROR")];
-            details.extend(apns.as_ref().map(|(status_code, reason)| Detail::ApnsError {
-                status_code: *status_code,
-                reason: reason.to_string(),
-            }));
-            Said::new(Status::Unauthenticated, "Auth error from APNS or Web Push Service", details)
-        }
+        // Without a credential there is no answer of APNs to tell (`protocol/apns.md` §1.5).
+        Rejection::ThirdPartyAuth(error) => Said::new(
+            Status::Unauthenticated,
+            "Auth error from APNS or Web Push Service",
+            std::iter::once(fcm("THIRD_PARTY_AUTH_ERROR")).chain(error.iter().map(apns)).collect(),
+        ),
         Rejection::DeviceQuota { quota, .. } => say_device_quota(*quota),
         Rejection::FanOutQuota { project, limit, .. } => say_fan_out_quota(*project, *limit),
         Rejection::ProjectQuota { project, limit, .. } => say_project_quota(*project, *limit),
@@ -317,6 +314,8 @@ fn retry_after(rejection: &Rejection) -> Option<u64> {
 fn www_authenticate(rejection: &Rejection) -> Option<&'static str> {
     match rejection {
         Rejection::CredentialsMissing => Some("Bearer realm=\"https://accounts.google.com/\""),
+        // RFC 9110 §11.6.1 wants one with each 401, and the credential that is wrong is not the caller's.
+        Rejection::ThirdPartyAuth(_) => Some("Bearer realm=\"https://accounts.google.com/\""),
         Rejection::CredentialsInvalid | Rejection::CredentialsExpired => {
             Some("Bearer realm=\"https://accounts.google.com/\", error=\"invalid_token\"")
         }
@@ -378,6 +377,10 @@ struct HelpLink {
 
 fn fcm(error_code: &'static str) -> Detail {
     Detail::FcmError { error_code }
+}
+
+fn apns(error: &ApnsError) -> Detail {
+    Detail::ApnsError { status_code: error.status, reason: error.reason.clone() }
 }
 
 fn bad_request(violations: &[FieldViolation]) -> Detail {

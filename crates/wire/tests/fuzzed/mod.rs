@@ -10,16 +10,19 @@ mod checkin;
 mod mcs;
 #[path = "../../../../fuzz/bodies/token.rs"]
 mod token;
+#[path = "../../../../fuzz/bodies/vapid.rs"]
+mod vapid;
 #[path = "../../../../fuzz/bodies/webpush.rs"]
 mod webpush;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 4] = [
+const TARGETS: [(&str, Body); 5] = [
     ("mcs", mcs::mcs),
     ("checkin", checkin::checkin),
     ("token", token::token),
     ("webpush", webpush::webpush),
+    ("vapid", vapid::vapid),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {

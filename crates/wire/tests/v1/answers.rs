@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use cresset_message::{DeviceQuota, FieldViolation, ProjectNumber, Rejection};
+use cresset_message::{ApnsError, DeviceQuota, FieldViolation, ProjectNumber, Rejection};
 use cresset_wire::v1::{google_error, render, send_success};
 use serde_json::{Value, json};
 
 const FCM: &str = "type.googleapis.com/google.firebase.fcm.v1.FcmError";
+const APNS: &str = "type.googleapis.com/google.firebase.fcm.v1.ApnsError";
 const BAD_REQUEST: &str = "type.googleapis.com/google.rpc.BadRequest";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const EXPECTED: &str = "Expected OAuth 2 access token, login cookie or other valid authentication credential. \
@@ -14,6 +15,14 @@ const EXPECTED: &str = "Expected OAuth 2 access token, login cookie or other val
 
 fn fcm(code: &str) -> Value {
     json!({"@type": FCM, "errorCode": code})
+}
+
+fn apns(status: u16, reason: &str) -> ApnsError {
+    ApnsError { status, reason: reason.to_owned() }
+}
+
+fn at_apns(status: u16, reason: &str) -> Value {
+    json!({"@type": APNS, "statusCode": status, "reason": reason})
 }
 
 fn at(field: &str, text: &str) -> Value {
@@ -102,6 +111,17 @@ fn every_rejection_is_told_as_the_catalogue_says() {
             Rejection::SenderIdMismatch,
             (403, "PERMISSION_DENIED", "SenderId mismatch".to_owned()),
             json!([fcm("SENDER_ID_MISMATCH")]),
+        ),
+        // `protocol/apns.md` §1.5.
+        (
+            Rejection::ThirdPartyAuth(Some(apns(403, "InvalidProviderToken"))),
+            (401, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service".to_owned()),
+            json!([fcm("THIRD_PARTY_AUTH_ERROR"), at_apns(403, "InvalidProviderToken")]),
+        ),
+        (
+            Rejection::ThirdPartyAuth(None),
+            (401, "UNAUTHENTICATED", "Auth error from APNS or Web Push Service".to_owned()),
+            json!([fcm("THIRD_PARTY_AUTH_ERROR")]),
         ),
         (
             Rejection::FanOutQuota {
