@@ -73,7 +73,7 @@ fn sealing(options: &Options) -> Outcome<()> {
     let (mut bare_times, mut whole_times, mut cached_times) = (vec![], vec![], vec![]);
     for _ in 0..options.rounds {
         bare_times.push(micros(options.seals, || bare(&receiver).map_err(|_| "cannot seal".into()))?);
-        let mut whole = |client: &webpush::Client| {
+        let whole = |client: &webpush::Client| {
             micros(options.seals, || {
                 client.request(&push, now()).map(drop).map_err(|told| format!("{told:?}").into())
             })

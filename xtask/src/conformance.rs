@@ -81,7 +81,7 @@ const SUITES: [Suite; 35] = [
     Suite::new("test_receivers.py", PYTHON_RECEIVERS),
     Suite::new("browser.test.mjs", NODE),
     Suite::new("push-services.test.mjs", NODE),
-    Suite::new("test_push_services.py", PYTHON_PUSH),
+    Suite::new("push/test_push_services.py", PYTHON_PUSH),
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),
     Suite::new("batch.test.mjs", NODE_11),

@@ -25,6 +25,7 @@ pub(super) struct Tongue(mpsc::Sender<Outgoing>);
 enum Outgoing {
     Frame { bytes: Vec<u8>, ours: bool },
     Cut,
+    Freeze,
 }
 
 impl Tongue {
@@ -41,6 +42,11 @@ impl Tongue {
     /// Nothing more is said or heard.
     pub(super) async fn cut(&self) {
         drop(self.0.send(Outgoing::Cut).await);
+    }
+
+    /// Nothing more is said, but the connection stays.
+    pub(super) async fn freeze(&self) {
+        drop(self.0.send(Outgoing::Freeze).await);
     }
 
     async fn say(&self, bytes: Vec<u8>) {
@@ -122,7 +128,11 @@ async fn write(
     sent: Arc<Mutex<VecDeque<bool>>>,
 ) -> io::Result<()> {
     while let Some(outgoing) = from.recv().await {
-        let Outgoing::Frame { bytes, ours } = outgoing else { return Ok(()) };
+        let (bytes, ours) = match outgoing {
+            Outgoing::Frame { bytes, ours } => (bytes, ours),
+            Outgoing::Cut => return Ok(()),
+            Outgoing::Freeze => return std::future::pending().await,
+        };
         if bytes[3] == SETTINGS && bytes[4] & ACK == 0 {
             sent.lock().unwrap_or_else(PoisonError::into_inner).push_back(ours);
         }

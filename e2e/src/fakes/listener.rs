@@ -54,6 +54,7 @@ pub(super) struct Listener {
 
 struct Shared {
     judge: Arc<dyn Judge>,
+    http2_only: bool,
     faults: Mutex<VecDeque<Fault>>,
     refusing: AtomicBool,
     connections: AtomicU64,
@@ -80,6 +81,7 @@ impl Listener {
         let address = socket.local_addr()?;
         let shared = Arc::new(Shared {
             judge,
+            http2_only: protocols == Protocols::Http2,
             faults: Mutex::default(),
             refusing: AtomicBool::new(false),
             connections: AtomicU64::new(0),
@@ -164,7 +166,8 @@ async fn serve(stream: TcpStream, tls: Arc<ServerConfig>, shared: Arc<Shared>) -
     let connection = shared.connections.fetch_add(1, Ordering::SeqCst) + 1;
     let session = stream.get_ref().1;
     let certificate = session.peer_certificates().and_then(|chain| chain.first()).map(|first| first.to_vec());
-    let is_http2 = session.alpn_protocol() == Some(b"h2");
+    // APNs speaks nothing else, and asks nobody (aioapns does not negotiate).
+    let is_http2 = shared.http2_only || session.alpn_protocol() == Some(b"h2");
     let client = Client { shared, connection, certificate };
     if is_http2 {
         client.http2(stream).await
@@ -245,7 +248,7 @@ impl Client {
                 tokio::time::sleep(wait).await;
                 Some(self.shared.judge.judge(request))
             }
-            Some(Fault::Never) => std::future::pending().await,
+            Some(Fault::Never | Fault::Freeze) => std::future::pending().await,
             Some(Fault::CutAfter) => {
                 self.shared.judge.judge(request);
                 None
@@ -341,6 +344,10 @@ impl Stream {
                 return self.tongue.cut().await;
             }
             Some(Fault::Cut) => return self.tongue.cut().await,
+            Some(Fault::Freeze) => {
+                self.tongue.freeze().await;
+                return std::future::pending().await;
+            }
             Some(Fault::Streams(most)) => {
                 self.tongue.streams(most).await;
                 judge()

@@ -87,6 +87,8 @@ pub enum Fault {
     CutAfter,
     /// The connection is cut without a word; not taken.
     Cut,
+    /// The connection stays open, but nothing is said on it any more; not taken.
+    Freeze,
     /// So many streams are allowed from now on; then the request is taken as usual.
     Streams(u32),
 }

@@ -98,8 +98,9 @@ impl Post {
     /// Its credential is not accepted; senders are told so for a while.
     pub(super) fn distrust(&self, recipient: &Recipient, told: &str, until: Timestamp) {
         let Some(who) = who(recipient) else { return };
-        let said =
-            told.split_once(' ').and_then(|(status, reason)| Some((status.parse().ok()?, reason.into())));
+        let said = told.split_once(' ').and_then(|(status, reason)| {
+            Some(ApnsError { status: status.parse().ok()?, reason: reason.to_owned() })
+        });
         let apns = said.filter(|_| matches!(who, Who::Apns { .. }));
         let mut kept = self.kept();
         if kept.distrusted.len() >= MAX_KEPT {

@@ -120,6 +120,7 @@ async fn a_peer_that_is_silent_is_found_out_by_its_pings() {
     let quick = |config: &mut Config| {
         config.ping_busy = Duration::from_millis(20);
         config.ping_idle = Duration::from_millis(20);
+        config.connect_timeout = Duration::from_secs(2);
     };
     let apple = Apple::with(|_| {}, quick).await;
     apple.production.add_device(&device(0), BUNDLE);
@@ -128,6 +129,12 @@ async fn a_peer_that_is_silent_is_found_out_by_its_pings() {
     apple.production.next(1, &Fault::Delay(Duration::from_millis(300)));
     assert_eq!(short(&apple.send(&push).await), "accepted");
     assert_eq!(apple.production.counts().connections, 1);
+    // Long before the time for an answer is over.
+    apple.production.next(1, &Fault::Freeze);
+    let outcome = apple.send(&push).await;
+    assert!(is_later(&outcome, Scope::Origin) && reason(&outcome) != "no answer in time", "{outcome:?}");
+    assert_eq!(short(&apple.send(&push).await), "accepted");
+    assert_eq!(apple.production.counts().connections, 2);
 }
 
 #[tokio::test]
