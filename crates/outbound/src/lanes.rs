@@ -70,6 +70,10 @@ pub(crate) enum Refusal {
     Unreachable,
 }
 
+/// Between two dials when connections end before anything has succeeded on them; doubled each time, up to
+/// 64 times. Apple takes it for abuse to open and close connections rapidly (`protocol/apns.md` §1.1).
+const HOLD_BACK: Duration = Duration::from_millis(100);
+
 #[derive(Debug)]
 struct Lane {
     id: LaneId,
@@ -77,6 +81,8 @@ struct Lane {
     in_flight: usize,
     exclusive: bool,
     warm: bool,
+    /// Something has succeeded on it.
+    useful: bool,
     closing: bool,
 }
 
@@ -88,11 +94,22 @@ pub(crate) struct Lanes {
     dialling: bool,
     /// Since when requests wait although there are connections.
     full_since: Option<Timestamp>,
+    last_dial: Timestamp,
+    /// Connections in a row that ended before anything had succeeded on them.
+    barren: u32,
 }
 
 impl Lanes {
     pub(crate) fn new(policy: Policy) -> Self {
-        Self { policy, lanes: Vec::new(), waiting: VecDeque::new(), dialling: false, full_since: None }
+        Self {
+            policy,
+            lanes: Vec::new(),
+            waiting: VecDeque::new(),
+            dialling: false,
+            full_since: None,
+            last_dial: Timestamp::default(),
+            barren: 0,
+        }
     }
 
     pub(crate) fn on_event(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
@@ -103,11 +120,8 @@ impl Lanes {
             Event::Opened { lane, streams, exclusive } => self.opened(lane, streams, exclusive),
             Event::DialFailed => self.dial_failed(&mut actions),
             Event::Limit { lane, streams } => self.with(lane, |lane| lane.limit = streams),
-            Event::Finished { lane, success } => self.with(lane, |lane| {
-                lane.in_flight = lane.in_flight.saturating_sub(1);
-                lane.warm |= success;
-            }),
-            Event::Closing(lane) => self.with(lane, |lane| lane.closing = true),
+            Event::Finished { lane, success } => self.finished(lane, success),
+            Event::Closing(lane) => self.closing(lane),
             Event::Tick => {}
         }
         self.start(&mut actions);
@@ -118,8 +132,12 @@ impl Lanes {
 
     /// When to come back with [`Event::Tick`].
     pub(crate) fn deadline(&self) -> Option<Timestamp> {
-        let may_grow = !self.dialling && self.open() < self.most();
-        self.full_since.filter(|_| may_grow).map(|since| since + self.policy.patience)
+        if self.dialling || self.waiting.is_empty() || self.open() >= self.most() {
+            return None;
+        }
+        let held_back = self.last_dial + self.held_back();
+        let impatient = self.full_since.map(|since| since + self.policy.patience);
+        if self.open() == 0 { Some(held_back) } else { impatient.map(|moment| moment.max(held_back)) }
     }
 
     /// Nothing is on its way, and nothing waits.
@@ -151,7 +169,32 @@ impl Lanes {
         // Patience begins anew: the new connection is to show first what it takes.
         self.full_since = None;
         let warm = !self.policy.warm_up;
-        self.lanes.push(Lane { id, limit, in_flight: 0, exclusive, warm, closing: false });
+        self.lanes.push(Lane { id, limit, in_flight: 0, exclusive, warm, useful: false, closing: false });
+    }
+
+    fn finished(&mut self, id: LaneId, success: bool) {
+        if success {
+            self.barren = 0;
+        }
+        self.with(id, |lane| {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+            lane.warm |= success;
+            lane.useful |= success;
+        });
+    }
+
+    fn closing(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.id == id && !lane.closing) else { return };
+        lane.closing = true;
+        self.barren = if lane.useful { 0 } else { self.barren.saturating_add(1) };
+    }
+
+    /// The first that ends so may have been bad luck.
+    fn held_back(&self) -> Duration {
+        match self.barren {
+            0 | 1 => Duration::ZERO,
+            many => HOLD_BACK * (1 << (many - 2).min(6)),
+        }
     }
 
     /// Those who wait can go on waiting only if there is a connection to wait for.
@@ -191,8 +234,10 @@ impl Lanes {
         let impatient = open == 0
             || self.lanes.iter().any(|lane| lane.exclusive)
             || now.since(since) >= self.policy.patience;
-        if !self.dialling && open < most && impatient {
+        let may_dial = now >= self.last_dial + self.held_back();
+        if !self.dialling && open < most && impatient && may_dial {
             self.dialling = true;
+            self.last_dial = now;
             actions.push(Action::Dial);
         }
     }

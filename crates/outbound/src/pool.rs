@@ -186,7 +186,7 @@ impl Inner {
 
     fn set_timer(self: &Arc<Self>, state: &mut State) {
         let Some(deadline) = state.lanes.deadline() else { return };
-        if state.timer.is_some() {
+        if state.timer.is_some_and(|timer| timer <= deadline) {
             return;
         }
         state.timer = Some(deadline);
@@ -194,7 +194,10 @@ impl Inner {
         tokio::spawn(async move {
             tokio::time::sleep(wait).await;
             if let Some(inner) = inner.upgrade() {
-                inner.lock().timer = None;
+                let mut state = inner.lock();
+                // Another one may have been set for an earlier moment.
+                state.timer = state.timer.filter(|timer| *timer != deadline);
+                drop(state);
                 inner.on(Event::Tick);
             }
         });

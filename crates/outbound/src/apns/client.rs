@@ -131,7 +131,10 @@ impl Client {
         };
         let (mut tried, mut who) = (Tried::default(), As { environment, credential });
         let mut last = later(1, Scope::Origin, "no answer");
-        for _ in 0..MAX_TRIES {
+        for tries in 0..MAX_TRIES {
+            if tries > 0 && started.elapsed() >= self.config.request_timeout {
+                break;
+            }
             match self.attempt(push, &path, &mut who, &mut tried, now + started.elapsed()).await {
                 // What the other environment thinks of its credential says nothing of the token.
                 End::Settled(Outcome::Rejected { blame: Blame::Credential, .. }) if tried.environment => {
@@ -175,7 +178,7 @@ impl Client {
         let call = Call { authority, path: path.to_owned(), headers, body: push.payload.clone() };
         let answer = match pool.send(call).await {
             Ok(answer) => answer,
-            Err(failure) => return unanswered(&failure),
+            Err(failure) => return unanswered(&failure, tried),
         };
         let (told, since) = answer::read(answer.status, &answer.body);
         let verdict = answer::verdict(answer.status, &told.reason);
@@ -245,12 +248,17 @@ impl Client {
     }
 }
 
-fn unanswered(failure: &Failure) -> End {
+fn unanswered(failure: &Failure, tried: &mut Tried) -> End {
     match failure {
-        Failure::NotProcessed(why) => End::Again(match answer::condemned(why) {
-            Some(reason) => rejected(Blame::Credential, Told::unanswered(reason)),
-            None => later(1, Scope::Origin, why),
-        }),
+        Failure::NotProcessed(why) => match answer::condemned(why) {
+            Some(reason) => {
+                let outcome = rejected(Blame::Credential, Told::unanswered(reason));
+                // The GOAWAY may have been about another's request.
+                let first = !std::mem::replace(&mut tried.reconnected, true);
+                if first { End::Again(outcome) } else { End::Settled(outcome) }
+            }
+            None => End::Again(later(1, Scope::Origin, why)),
+        },
         Failure::Broken { why, .. } | Failure::Unreachable(why) | Failure::Forbidden(why) => {
             End::Settled(later(1, Scope::Origin, why))
         }

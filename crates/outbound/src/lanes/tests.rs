@@ -119,6 +119,31 @@ fn a_connection_that_closes_is_replaced_at_once_and_forgotten_when_it_is_empty()
     assert_eq!(lanes.on_event(opened(8, 1), at(0)), [Action::Start(2, 8)]);
 }
 
+#[test]
+fn connections_that_end_before_anything_succeeds_are_dialled_ever_more_slowly() {
+    let mut lanes = Lanes::new(POLICY);
+    let mut dials = Vec::new();
+    let mut wanted = lanes.on_event(Event::Wanted(1), at(0));
+    for millis in 0..20_000 {
+        if wanted.contains(&Action::Dial) {
+            dials.push(millis);
+            lanes.on_event(opened(millis, 0), at(millis));
+            wanted = lanes.on_event(Event::Closing(millis), at(millis));
+            continue;
+        }
+        let due = lanes.deadline().is_some_and(|deadline| deadline <= at(millis));
+        wanted = if due { lanes.on_event(Event::Tick, at(millis)) } else { Vec::new() };
+    }
+    let gaps: Vec<_> = dials.windows(2).map(|pair| (pair[1] - pair[0]) / 100).collect();
+    assert_eq!(gaps, [0, 1, 2, 4, 8, 16, 32, 64, 64]);
+    // A success makes up for all of it.
+    lanes.on_event(Event::Tick, at(30_000));
+    lanes.on_event(opened(100_000, 1), at(30_000));
+    lanes.on_event(Event::Finished { lane: 100_000, success: true }, at(30_000));
+    assert_eq!(lanes.on_event(Event::Closing(100_000), at(30_000)), [Action::Forget(100_000)]);
+    assert_eq!(lanes.on_event(Event::Wanted(2), at(30_000)), [Action::Dial]);
+}
+
 /// What the shell around it would know.
 #[derive(Default)]
 struct Shell {
@@ -203,7 +228,8 @@ proptest! {
             lanes.on_event(event, now).into_iter().for_each(|action| shell.act(action));
             prop_assert_eq!(lanes.load().2, shell.waiting.len());
             prop_assert!(shell.waiting.len() <= POLICY.waiting);
-            prop_assert!(shell.waiting.is_empty() || shell.dialling || !shell.flying.is_empty());
+            let hopes = shell.dialling || !shell.flying.is_empty() || lanes.deadline().is_some();
+            prop_assert!(shell.waiting.is_empty() || hopes);
         }
     }
 }

@@ -118,7 +118,7 @@ impl Client {
         let Some(origin) = self.origins.get(&name, now, || self.pool(&push.endpoint)) else {
             return later(1, Scope::Origin, "as many origins are in use as may be");
         };
-        self.attempt(push, &name, &origin, body, || now + started.elapsed()).await
+        self.attempt(push, &name, &origin, body, (now, started)).await
     }
 
     /// The request as the first try sends it: all that an attempt costs beside the network.
@@ -143,11 +143,15 @@ impl Client {
         name: &str,
         origin: &Origin,
         body: Bytes,
-        now: impl Fn() -> Timestamp,
+        (begun, started): (Timestamp, Instant),
     ) -> Outcome {
+        let now = || begun + started.elapsed();
         let mut tried = Tried::default();
         let mut last = later(1, Scope::Origin, "no answer");
-        for _ in 0..MAX_TRIES {
+        for tries in 0..MAX_TRIES {
+            if tries > 0 && started.elapsed() >= self.config.request_timeout {
+                break;
+            }
             let topic = push.topic.as_deref().filter(|_| !tried.topicless);
             let (call, token) = match self.call(push, name, topic, &body, now()) {
                 Ok(call) => call,
@@ -162,7 +166,9 @@ impl Client {
                 Err(failure) => return failed(&failure),
             };
             let told = answer::told(&answer);
-            match answer::verdict(&told) {
+            let verdict = answer::verdict(&told);
+            last = answer::settle(verdict, told.clone(), None, None);
+            match verdict {
                 Verdict::Resign(_) if !tried.resigned => {
                     tried.resigned = true;
                     self.tokens.forget(&push.vapid, name, &token);

@@ -81,7 +81,7 @@ async fn a_goaway_that_condemns_the_credential_is_no_reason_to_go_on() {
     let outcome = apple.send(&apple.push(&device(0))).await;
     assert!(is_rejected(&outcome, Blame::Credential), "{outcome:?}");
     assert_eq!(reason(&outcome), "InvalidProviderToken");
-    assert!(apple.production.counts().requests < 10);
+    assert_eq!(apple.production.counts().requests, 2);
 }
 
 #[tokio::test]
