@@ -135,7 +135,7 @@ impl Plan {
                 sender: self.project.to_string(),
                 scope: "GCM".into(),
             }),
-            web: None,
+            ..RegistrationRecord::default()
         }
     }
 }
