@@ -158,7 +158,7 @@ fn check_webpush(webpush: &WebpushConfig) -> Result<(), Rejection> {
 }
 
 /// RFC 8030 §5.4.
-fn is_web_push_topic(topic: &str) -> bool {
+pub fn is_web_push_topic(topic: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     (1..=MAX_WEB_PUSH_TOPIC).contains(&topic.len()) && topic.bytes().all(plain)
 }

@@ -4,6 +4,7 @@ pub mod batch;
 pub mod checkin;
 pub mod es256;
 pub mod http2;
+pub mod legacy;
 pub mod mcs;
 pub mod payload;
 pub mod token;

@@ -7,19 +7,24 @@
 use std::borrow::Cow;
 
 /// Objects and lists inside each other (`protocol/http-v1.md` §3).
-pub(super) const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Bytes shown before and after the place of a failure (`protocol/http-v1.md` §3.1).
 const CONTEXT: usize = 20;
 
-/// What is wrong with the text, in the front end's words, without their common prefix.
+/// What is wrong with the text.
 #[derive(Debug)]
-pub(super) struct SyntaxError(pub(super) String);
+pub(crate) struct SyntaxError {
+    /// In the front end's words, without their common prefix.
+    pub(crate) reason: String,
+    /// Where, in bytes of the body.
+    pub(crate) at: usize,
+}
 
 type Result<T> = std::result::Result<T, SyntaxError>;
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar<'a> {
+pub(crate) enum Scalar<'a> {
     Null,
     Bool(bool),
     Unsigned(u64),
@@ -31,29 +36,32 @@ pub(super) enum Scalar<'a> {
 }
 
 /// The beginning of a value; a scalar is the whole of it.
-pub(super) enum Token<'a> {
+pub(crate) enum Token<'a> {
     Object,
     List,
     Scalar(Scalar<'a>),
 }
 
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
+    /// Where the value begun last begins.
+    begun: usize,
     depth: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(body: &'a [u8]) -> Result<Self> {
+    pub(crate) fn new(body: &'a [u8]) -> Result<Self> {
         match std::str::from_utf8(body) {
-            Ok(text) => Ok(Self { text, at: 0, depth: 0 }),
+            Ok(text) => Ok(Self { text, at: 0, begun: 0, depth: 0 }),
             Err(e) => Err(failure(body, e.valid_up_to(), "Encountered non UTF-8 code points.")),
         }
     }
 
     /// Begins a value. `key` is the name it stands under, for the words about depth.
-    pub(super) fn value(&mut self, key: &str) -> Result<Token<'a>> {
+    pub(crate) fn value(&mut self, key: &str) -> Result<Token<'a>> {
         let Some(first) = self.peek() else { return self.fail_expected("Expected a value.") };
+        self.begun = self.at;
         let scalar = match first {
             b'{' => return self.descend(key, Token::Object),
             b'[' => return self.descend(key, Token::List),
@@ -69,8 +77,13 @@ impl<'a> Reader<'a> {
         Ok(Token::Scalar(scalar))
     }
 
+    /// The scalar read last, as it is written.
+    pub(crate) fn written(&self) -> &'a str {
+        &self.text[self.begun..self.at]
+    }
+
     /// The next key of the object begun last, up to and including its colon; `None` at its end.
-    pub(super) fn key(&mut self, first: bool) -> Result<Option<Cow<'a, str>>> {
+    pub(crate) fn key(&mut self, first: bool) -> Result<Option<Cow<'a, str>>> {
         if !first && self.separator(b'}', "Expected , or } after key:value pair.")? {
             return Ok(None);
         }
@@ -87,7 +100,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the list begun last has another element.
-    pub(super) fn element(&mut self, first: bool) -> Result<bool> {
+    pub(crate) fn element(&mut self, first: bool) -> Result<bool> {
         if !first && self.separator(b']', "Expected , or ] after array value.")? {
             return Ok(false);
         }
@@ -101,7 +114,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads what is left of a value that nobody wants.
-    pub(super) fn skip(&mut self, token: &Token<'a>) -> Result<()> {
+    pub(crate) fn skip(&mut self, token: &Token<'a>) -> Result<()> {
         let mut first = true;
         match token {
             Token::Scalar(_) => {}
@@ -122,7 +135,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may follow the value.
-    pub(super) fn finish(&mut self) -> Result<()> {
+    pub(crate) fn finish(&mut self) -> Result<()> {
         match self.peek() {
             None => Ok(()),
             Some(_) => self.fail("Parsing terminated before end of input."),
@@ -133,8 +146,8 @@ impl<'a> Reader<'a> {
         self.at += 1;
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            let text = format!("Message too deep. Max recursion depth reached for key '{key}'");
-            return Err(SyntaxError(text));
+            let reason = format!("Message too deep. Max recursion depth reached for key '{key}'");
+            return Err(SyntaxError { reason, at: self.at - 1 });
         }
         Ok(token)
     }
@@ -322,7 +335,7 @@ fn failure(body: &[u8], at: usize, reason: &str) -> SyntaxError {
     let begin = at.saturating_sub(CONTEXT);
     let end = (at + CONTEXT).min(body.len());
     let context = String::from_utf8_lossy(&body[begin..end]);
-    SyntaxError(format!("{reason}\n{context}\n{:>width$}", '^', width = at - begin + 1))
+    SyntaxError { reason: format!("{reason}\n{context}\n{:>width$}", '^', width = at - begin + 1), at }
 }
 
 /// Letters of a bare key: `[A-Za-z_$]` first, digits after (`protocol/http-v1.md` §3).

@@ -6,7 +6,7 @@
 mod convert;
 mod discovery;
 pub mod error;
-mod json;
+pub(crate) mod json;
 mod read;
 mod reference;
 mod scalar;

@@ -60,7 +60,7 @@ pub(super) fn read<'a>(body: &'a [u8], kind: &'static MessageType) -> Result<Rec
     });
     match record {
         // A text that is not JSON is the only thing told, whatever was found before (§3.1).
-        Err(SyntaxError(reason)) => Err(Rejection::Unparsable(vec![FieldViolation {
+        Err(SyntaxError { reason, .. }) => Err(Rejection::Unparsable(vec![FieldViolation {
             field: String::new(),
             description: format!("{INVALID_PAYLOAD}{reason}"),
         }])),
