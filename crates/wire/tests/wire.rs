@@ -3,5 +3,6 @@
 mod batch;
 mod fuzzed;
 mod http2;
+mod legacy;
 mod payload;
 mod v1;

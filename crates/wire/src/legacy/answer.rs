@@ -8,7 +8,10 @@ use super::LegacyError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenResult {
     /// The id of its message, and the token that has taken the place of the one that was given.
-    Sent { message_id: String, canonical: Option<String> },
+    Sent {
+        message_id: String,
+        canonical: Option<String>,
+    },
     Failed(LegacyError),
 }
 
@@ -50,11 +53,9 @@ pub fn tokens(multicast_id: i64, results: &[TokenResult]) -> String {
 impl<'a> One<'a> {
     fn of(result: &'a TokenResult) -> Self {
         match result {
-            TokenResult::Sent { message_id, canonical } => Self {
-                message_id: Some(message_id),
-                registration_id: canonical.as_deref(),
-                error: None,
-            },
+            TokenResult::Sent { message_id, canonical } => {
+                Self { message_id: Some(message_id), registration_id: canonical.as_deref(), error: None }
+            }
             TokenResult::Failed(error) => {
                 Self { message_id: None, registration_id: None, error: Some(error.word()) }
             }

@@ -46,9 +46,7 @@ fn targets(record: &mut Record<'_>) -> Result<Targets, (LegacyError, Option<Targ
             Err((LegacyError::TwoTargets(one, other), to))
         }
         (Some("registration_ids"), None) => tokens(record.strings("registration_ids")),
-        (Some("condition"), None) => {
-            Ok(Targets::Condition(record.string("condition").unwrap_or_default()))
-        }
+        (Some("condition"), None) => Ok(Targets::Condition(record.string("condition").unwrap_or_default())),
         // The old spelling of a group in `to` (§4.1).
         (Some(name), None) => match record.string(name).map(to) {
             Some(Targets::To(text)) if text.is_empty() => {

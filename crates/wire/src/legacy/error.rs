@@ -273,9 +273,9 @@ impl From<&Rejection> for LegacyError {
             | Rejection::PermissionDenied { .. } => Self::Unauthorized,
 
             // Of v1's JSON, which nobody reads here.
-            Rejection::Unparsable(violations) => {
-                Self::InvalidParameters(violations.first().map_or_else(String::new, |v| v.description.clone()))
-            }
+            Rejection::Unparsable(violations) => Self::InvalidParameters(
+                violations.first().map_or_else(String::new, |v| v.description.clone()),
+            ),
             Rejection::BodyTooLarge { .. } | Rejection::TooLarge | Rejection::AndroidTooLarge => {
                 Self::MessageTooBig
             }

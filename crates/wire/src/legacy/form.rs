@@ -21,9 +21,8 @@ pub fn read_form(fields: &[(String, String)], now: Timestamp) -> Result<Downstre
     let data = data(fields);
     // That `to` may name it is inferred.
     let targets = text("registration_id").map(Targets::To).or_else(|| text("to").map(to));
-    let refuse = |error| {
-        Err(Refused { error, targets: targets.clone(), message_id: None, message_type: None })
-    };
+    let refuse =
+        |error| Err(Refused { error, targets: targets.clone(), message_id: None, message_type: None });
     let Some(known) = &targets else { return refuse(LegacyError::MissingRegistration) };
     if let Some(error) = reserved(&data) {
         return refuse(error);
@@ -55,9 +54,9 @@ pub fn read_form(fields: &[(String, String)], now: Timestamp) -> Result<Downstre
 }
 
 fn data(fields: &[(String, String)]) -> Vec<(String, String)> {
-    let pairs = fields.iter().filter_map(|(name, value)| {
-        name.strip_prefix(DATA).map(|key| (key.to_owned(), value.clone()))
-    });
+    let pairs = fields
+        .iter()
+        .filter_map(|(name, value)| name.strip_prefix(DATA).map(|key| (key.to_owned(), value.clone())));
     last_wins(pairs.collect())
 }
 

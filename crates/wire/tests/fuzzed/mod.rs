@@ -6,6 +6,8 @@ use proptest::prelude::*;
 
 #[path = "../../../../fuzz/bodies/checkin.rs"]
 mod checkin;
+#[path = "../../../../fuzz/bodies/legacy.rs"]
+mod legacy;
 #[path = "../../../../fuzz/bodies/mcs.rs"]
 mod mcs;
 #[path = "../../../../fuzz/bodies/token.rs"]
@@ -17,7 +19,8 @@ mod webpush;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 5] = [
+const TARGETS: [(&str, Body); 6] = [
+    ("legacy", legacy::legacy),
     ("mcs", mcs::mcs),
     ("checkin", checkin::checkin),
     ("token", token::token),

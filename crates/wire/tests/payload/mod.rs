@@ -5,4 +5,4 @@ mod apns;
 mod coverage;
 mod golden;
 mod properties;
-mod render;
+pub(crate) mod render;

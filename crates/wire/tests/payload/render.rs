@@ -14,7 +14,7 @@ use cresset_wire::webpush::{KeyPair, aesgcm};
 use serde_json::{Map, Value, json};
 
 /// 2026-01-01 00:00:00 UTC.
-pub(super) const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_767_225_600);
 pub(super) const ID: MessageId = MessageId { micros: 1_767_225_600_123_456, unique: 0x31bd_1c96_31bd_1c96 };
 pub(super) const APNS_ID: &str = "eabeae54-14a8-11e5-b60b-1697f925ec7b";
 const SENDER: &str = "123456789012";
@@ -22,10 +22,13 @@ const AUTH: [u8; 16] = [9; 16];
 
 /// What becomes of a message that passes all rules.
 pub(super) fn render(message: &Value) -> Map<String, Value> {
-    let message = parsed(message);
-    limits::check(&message).unwrap_or_else(|e| panic!("{e:?}"));
-    apns::check(&message).unwrap_or_else(|e| panic!("{e:?}"));
-    let all = [("android", android(&message)), ("web", web(&message)), ("apns", apple(&message))];
+    render_message(&parsed(message))
+}
+
+pub(crate) fn render_message(message: &Message) -> Map<String, Value> {
+    limits::check(message).unwrap_or_else(|e| panic!("{e:?}"));
+    apns::check(message).unwrap_or_else(|e| panic!("{e:?}"));
+    let all = [("android", android(message)), ("web", web(message)), ("apns", apple(message))];
     all.into_iter().map(|(platform, seen)| (platform.to_owned(), seen)).collect()
 }
 
