@@ -9,6 +9,7 @@ mod counters;
 mod groups;
 mod iid;
 mod installations;
+mod legacy;
 mod register3;
 mod registrations;
 mod token;
@@ -70,6 +71,9 @@ pub fn router(api: Api) -> Router {
         .route("/token", post(token::grant))
         .route("/o/oauth2/token", post(token::grant))
         .route("/oauth2/v4/token", post(token::grant))
+        // One segment more is Web Push, another protocol.
+        .route("/fcm/send", post(legacy::send))
+        .route("/gcm/send", post(legacy::send))
         .route("/fcm/notification", get(groups::find).post(groups::change))
         .route("/gcm/notification", get(groups::find).post(groups::change))
         .route("/fcm/googlenotification", post(groups::client_managed))

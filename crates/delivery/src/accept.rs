@@ -1,6 +1,7 @@
 //! Accept: the message becomes durable, then its sender is answered, then it is pushed.
 
 mod group;
+mod many;
 
 use std::sync::Arc;
 
@@ -21,6 +22,28 @@ use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
 use crate::{Delivery, Dispatcher, Handoff, refusal};
 
+/// What became of a message to one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// To an app instance, or to everybody in a set.
+    One(MessageId),
+    /// To a device group.
+    Group(GroupSent),
+}
+
+/// What became of a message to a device group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSent {
+    /// Of the first member that gets it.
+    pub id: Option<MessageId>,
+    /// How many members get it.
+    pub sent: usize,
+    /// The tokens of those that do not, for now.
+    pub failed: Vec<String>,
+    /// The first reason why not.
+    pub refusal: Option<Rejection>,
+}
+
 impl Dispatcher {
     /// Takes a message of a project that was authorised. `Ok` means that it is durable (or, with
     /// `ttl` 0, was handed to a connected device or dropped, as asked). With `validate_only`
@@ -32,41 +55,70 @@ impl Dispatcher {
         validate_only: bool,
         now: Timestamp,
     ) -> Result<MessageId, Rejection> {
+        match self.send_in_full(sender, message, validate_only, now).await? {
+            Sent::One(id) | Sent::Group(GroupSent { id: Some(id), .. }) => Ok(id),
+            Sent::Group(group) => Err(group.refusal.unwrap_or(Rejection::Unregistered)),
+        }
+    }
+
+    /// The same, and tells of each member of a device group.
+    pub async fn send_in_full(
+        &self,
+        sender: ProjectNumber,
+        message: Message,
+        validate_only: bool,
+        now: Timestamp,
+    ) -> Result<Sent, Rejection> {
         self.meters.admit_request(sender, now)?;
-        limits::check(&message)?;
-        apns::check(&message)?;
+        check(&message)?;
         // Who is in a set shows only when it is delivered.
         if message.target.is_set() {
             return match validate_only {
-                true => Ok(self.next_id(now)),
-                false => self.send_to_set(sender, message, now).await,
+                true => Ok(Sent::One(self.next_id(now))),
+                false => self.send_to_set(sender, message, now).await.map(Sent::One),
             };
         }
         if let Target::Token(text) = &message.target
             && let Some(group) = open_group_key(&self.tokens, text)
         {
-            return self.send_to_group(sender, group, message, validate_only, now).await;
+            return self.send_to_group(sender, group, message, validate_only, now).await.map(Sent::Group);
         }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let message = Arc::new(message);
         let delivery = Arc::new(delivery(self.next_id(now), message.clone(), recipient));
-        check_for_recipient(&message, &delivery)?;
-        self.carriers.refusal(&delivery.recipient).map_or(Ok(()), Err)?;
         let id = delivery.id;
+        self.admit(&message, &delivery, validate_only, now)?;
         if validate_only {
-            return Ok(id);
-        }
-        // FCM has these quotas for Android only (`protocol/http-v1.md` §6).
-        if matches!(delivery.recipient.layout, Layout::Raw { .. }) {
-            self.meters.admit_delivery(&delivery, now)?;
+            return Ok(Sent::One(id));
         }
         if delivery.ttl.is_zero() {
-            let sent = self.carriers.push(&delivery) == Handoff::Accepted;
-            self.traces.fleeting(&delivery, sent, now);
+            self.push_now_or_never(&delivery, now);
         } else {
             self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
         }
-        Ok(id)
+        Ok(Sent::One(id))
+    }
+
+    /// Whether this recipient may get it.
+    fn admit(
+        &self,
+        message: &Message,
+        delivery: &Delivery,
+        validate_only: bool,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        check_for_recipient(message, delivery)?;
+        self.carriers.refusal(&delivery.recipient).map_or(Ok(()), Err)?;
+        match delivery.recipient.layout {
+            // FCM has these quotas for Android only (`protocol/http-v1.md` §6).
+            Layout::Raw { .. } if !validate_only => self.meters.admit_delivery(delivery, now),
+            _ => Ok(()),
+        }
+    }
+
+    fn push_now_or_never(&self, delivery: &Delivery, now: Timestamp) {
+        let sent = self.carriers.push(delivery) == Handoff::Accepted;
+        self.traces.fleeting(delivery, sent, now);
     }
 
     /// Runs to its end even if the sender no longer waits: the batch is on its way, and a delivery
@@ -167,6 +219,12 @@ async fn still_waits(store: &Store, delivery: &Delivery, now: Timestamp) -> bool
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {
     let terms = Terms::for_layout(&message, &recipient.layout, Timestamp::from_micros(id.micros));
     Delivery::new(id, message, recipient, terms)
+}
+
+/// Rules that hold whoever receives.
+fn check(message: &Message) -> Result<(), Rejection> {
+    limits::check(message)?;
+    apns::check(message)
 }
 
 /// Rules that need to know who receives.

@@ -38,6 +38,7 @@ use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
+pub use accept::{GroupSent, Sent};
 pub use carrier::{Carrier, Content, Courier, Delivery, Handoff};
 pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};
@@ -163,7 +164,8 @@ impl Dispatcher {
         assert!(self.carriers.courier.set(courier).is_ok(), "the courier is set once");
     }
 
-    fn next_id(&self, now: Timestamp) -> MessageId {
+    /// An id that no message has had.
+    pub fn next_id(&self, now: Timestamp) -> MessageId {
         let mut unique = [0; 8];
         (self.random)(&mut unique);
         MessageId { micros: self.ids.next(now), unique: u64::from_be_bytes(unique) }

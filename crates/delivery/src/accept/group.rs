@@ -2,13 +2,22 @@
 
 use std::sync::Arc;
 
-use cresset_message::{GroupId, Layout, Message, MessageId, ProjectNumber, Rejection, Timestamp};
+use cresset_message::{GroupId, Layout, Message, ProjectNumber, RegistrationId, Rejection, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, StoreError};
+use cresset_wire::token::registration_token;
 
-use super::{check_for_recipient, delivery};
+use super::{GroupSent, check_for_recipient, delivery};
 use crate::{Delivery, Dispatcher, refusal};
+
+/// Members that their quotas let have a message, and the others.
+#[derive(Default)]
+struct Admitted {
+    deliveries: Vec<Arc<Delivery>>,
+    over: Vec<RegistrationId>,
+    refusal: Option<Rejection>,
+}
 
 impl Dispatcher {
     /// `Ok` means durable for every member that its quota lets have it. What is refused for one
@@ -20,7 +29,7 @@ impl Dispatcher {
         message: Message,
         validate_only: bool,
         now: Timestamp,
-    ) -> Result<MessageId, Rejection> {
+    ) -> Result<GroupSent, Rejection> {
         if id.project != sender {
             return Err(Rejection::SenderIdMismatch);
         }
@@ -31,45 +40,56 @@ impl Dispatcher {
         let message = Arc::new(message);
         // Members may be apps on one device, whose inbox tells deliveries apart by their ids.
         let deliver_to = |member| Arc::new(delivery(self.next_id(now), message.clone(), Arc::new(member)));
-        let mut deliveries: Vec<_> = group.members.into_iter().map(deliver_to).collect();
+        let deliveries: Vec<_> = group.members.into_iter().map(deliver_to).collect();
         deliveries.iter().try_for_each(|delivery| check_for_recipient(&message, delivery))?;
-        deliveries.retain(|delivery| self.carriers.refusal(&delivery.recipient).is_none());
-        if !validate_only {
-            deliveries = self.admit_members(deliveries, now)?;
+        if deliveries.is_empty() {
+            return Err(Rejection::Unregistered);
         }
-        let first = deliveries.first().ok_or(Rejection::Unregistered)?.id;
-        if !validate_only {
-            self.store_and_push_all(&message, deliveries, now).await.map_err(refusal)?;
+        let admitted = match validate_only {
+            true => Admitted { deliveries, ..Admitted::default() },
+            false => self.admit_members(deliveries, now),
+        };
+        let sent = GroupSent {
+            id: admitted.deliveries.first().map(|delivery| delivery.id),
+            sent: admitted.deliveries.len(),
+            failed: self.tokens_of(&admitted.over, now).await.map_err(refusal)?,
+            refusal: admitted.refusal,
+        };
+        if !validate_only && sent.sent > 0 {
+            self.store_and_push_all(&message, admitted.deliveries, now).await.map_err(refusal)?;
         }
-        Ok(first)
+        Ok(sent)
     }
 
-    /// A member over its quota does not fail the others; if all are, the first refusal is told.
-    fn admit_members(
-        &self,
-        deliveries: Vec<Arc<Delivery>>,
-        now: Timestamp,
-    ) -> Result<Vec<Arc<Delivery>>, Rejection> {
-        let mut refused = None;
-        let mut admitted = Vec::with_capacity(deliveries.len());
+    /// A member over its quota does not fail the others.
+    fn admit_members(&self, deliveries: Vec<Arc<Delivery>>, now: Timestamp) -> Admitted {
+        let mut admitted = Admitted::default();
         for delivery in deliveries {
             // FCM has these quotas for Android only (`protocol/http-v1.md` §6).
             let outcome = match delivery.recipient.layout {
                 Layout::Raw { .. } => self.meters.admit_delivery(&delivery, now),
-                _ => Ok(()),
+                _ => self.carriers.refusal(&delivery.recipient).map_or(Ok(()), Err),
             };
             match outcome {
-                Ok(()) => admitted.push(delivery),
+                Ok(()) => admitted.deliveries.push(delivery),
                 Err(rejection) => {
                     tracing::debug!(device = %delivery.recipient.device, ?rejection, "a member goes without");
-                    refused.get_or_insert(rejection);
+                    admitted.over.push(delivery.recipient.registration);
+                    admitted.refusal.get_or_insert(rejection);
                 }
             }
         }
-        match refused {
-            Some(rejection) if admitted.is_empty() => Err(rejection),
-            _ => Ok(admitted),
+        admitted
+    }
+
+    /// Without those that have ended since.
+    async fn tokens_of(&self, ids: &[RegistrationId], now: Timestamp) -> Result<Vec<String>, StoreError> {
+        let mut tokens = Vec::with_capacity(ids.len());
+        for id in ids {
+            let record = self.registration(*id, now).await?;
+            tokens.extend(record.map(|record| registration_token(&self.tokens, &record.prefix, *id)));
         }
+        Ok(tokens)
     }
 
     /// Those with `ttl` 0, of their platform's, are pushed and not stored. Runs to its end, as for

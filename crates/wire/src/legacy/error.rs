@@ -292,6 +292,7 @@ impl From<&Rejection> for LegacyError {
 
             Rejection::Unregistered => Self::NotRegistered,
             Rejection::SenderIdMismatch => Self::MismatchSenderId,
+            Rejection::ThirdPartyAuth(_) => Self::InvalidApnsCredential,
 
             Rejection::DeviceQuota { .. } => Self::DeviceMessageRateExceeded,
             Rejection::FanOutQuota { .. } => Self::TopicsMessageRateExceeded,
