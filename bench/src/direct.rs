@@ -120,7 +120,7 @@ async fn run(subject: &Subject, devices: &Devices, sender: &Sender<'_>, options:
     })
 }
 
-async fn wait_for_messages(devices: &Devices, wanted: usize) -> Outcome<()> {
+pub(crate) async fn wait_for_messages(devices: &Devices, wanted: usize) -> Outcome<()> {
     let (mut seen, mut since) = (devices.messages(), Instant::now());
     while seen < wanted {
         tokio::time::sleep(LOOK).await;

@@ -14,6 +14,7 @@ mod http1;
 mod http2;
 mod idle;
 mod kill;
+mod legacy;
 mod logins;
 mod offline;
 mod outbound;
@@ -70,6 +71,8 @@ enum Command {
     Topic(topic::Options),
     /// Sends to single devices that are connected: from the request to the acknowledged row
     Direct(direct::Options),
+    /// Multicasts over the legacy protocol, to devices that are away and to connected ones
+    Legacy(legacy::Options),
     /// New logins a second, and what others notice of them
     Logins(logins::Options),
     /// Kills the server when much waits in its queues: until it serves, until a device has its messages
@@ -114,6 +117,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Kill(options) => kill::check(cli, options).await,
             Command::Topic(options) => topic::measure(cli, options).await,
             Command::Direct(options) => direct::measure(cli, options).await,
+            Command::Legacy(options) => legacy::measure(cli, options).await,
             Command::Logins(options) => logins::measure(cli, options).await,
             Command::Restart(options) => restart::measure(cli, options).await,
             Command::Soak(options) => soak::run(cli, options).await,

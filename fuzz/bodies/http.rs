@@ -7,13 +7,14 @@ use serde_json::{Value, json};
 use crate::world::{Answer, World};
 
 /// What a fuzz target posts to: its name, and how.
-pub(crate) const TARGETS: [(&str, fn(&Stage, &[u8])); 6] = [
+pub(crate) const TARGETS: [(&str, fn(&Stage, &[u8])); 7] = [
     ("register3", register3),
     ("installations", installations),
     ("registrations", registrations),
     ("iid_batch", iid_batch),
     ("topics", topics),
     ("groups", groups),
+    ("legacy_send", legacy_send),
 ];
 
 const VAPID: &str = "BDOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4W88jITfq7ZmPvIM1Iv-4_l2LxQcYwhqby2xGpWwzjfAnG4";
@@ -163,6 +164,26 @@ fn groups(stage: &Stage, input: &[u8]) {
     let told = well_formed(&answer);
     let field = if answer.status.is_success() { "notification_key" } else { "error" };
     assert!(told[field].is_string(), "{told}");
+}
+
+/// The first byte chooses between JSON and a form. A line of text refuses it, or it is answered in the
+/// shape of its kind.
+fn legacy_send(stage: &Stage, input: &[u8]) {
+    let Some((kind, body)) = input.split_first() else { return };
+    let json = kind & 1 == 0;
+    let mut headers = vec![("authorization", &*stage.server_key)];
+    headers.extend(json.then_some(("content-type", "application/json")));
+    let answer = stage.post("/fcm/send", &headers, &stage.filled(body));
+    let told = well_formed(&answer);
+    let text = answer.text();
+    match answer.status {
+        StatusCode::OK if json => {
+            let shapes = ["results", "message_id", "error", "success"];
+            assert!(shapes.iter().any(|field| !told[*field].is_null()), "{text}");
+        }
+        StatusCode::OK => assert!(text.starts_with("id=") || text.starts_with("Error="), "{text}"),
+        status => assert!(status == StatusCode::BAD_REQUEST && json && text.ends_with('\n'), "{text}"),
+    }
 }
 
 /// JSON, whatever was asked; and no failure of ours.

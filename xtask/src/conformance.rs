@@ -71,10 +71,11 @@ const NODE_11: Sdk = Sdk::Node("firebase-admin-11");
 const PYTHON: Sdk = Sdk::Python(".venv");
 const PYTHON_6: Sdk = Sdk::Python(".venv-6");
 const PYTHON_5: Sdk = Sdk::Python(".venv-5");
+const PYTHON_LEGACY: Sdk = Sdk::Python(".venv-legacy");
 const PYTHON_RECEIVERS: Sdk = Sdk::Python(".venv-receivers");
 const PYTHON_PUSH: Sdk = Sdk::Python(".venv-push");
 
-const SUITES: [Suite; 35] = [
+const SUITES: [Suite; 39] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
     Suite::new("receivers.test.mjs", NODE),
@@ -85,6 +86,10 @@ const SUITES: [Suite; 35] = [
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),
     Suite::new("batch.test.mjs", NODE_11),
+    Suite::new("legacy.test.mjs", NODE_12),
+    Suite::new("legacy.test.mjs", NODE_11),
+    Suite::new("legacy-clients.test.mjs", NODE),
+    Suite::new("test_legacy.py", PYTHON_LEGACY),
     Suite::new("topics.test.mjs", NODE),
     Suite::new("topics.test.mjs", NODE_13),
     Suite::new("topics.test.mjs", NODE_12),
@@ -380,6 +385,14 @@ impl Projects {
         output(Command::new(cresset()?).arg("project").arg("--data").arg(&self.0).args(args))
     }
 
+    /// What app servers of old send with.
+    fn server_key(&self, project: &str) -> Result<String, String> {
+        let shown: serde_json::Value = serde_json::from_str(&self.run(&["show", project, "--json"])?)
+            .map_err(|e| format!("`project show` is no JSON: {e}"))?;
+        let key = shown["serverKeys"][0].as_str();
+        key.map(str::to_owned).ok_or_else(|| format!("project {project} has no server key"))
+    }
+
     /// Like the one that `cresset up` makes.
     fn create(&self, id: &str) -> Result<(), String> {
         self.run(&["create", id])?;
@@ -400,6 +413,7 @@ impl Projects {
             .env("CONFORMANCE_FAKE", target()?.join("debug/cresset-fake"))
             .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
             .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
+            .env("CONFORMANCE_SERVER_KEY", self.server_key(suite.project)?)
             .env("CONFORMANCE_PROJECT_PER_MINUTE", PROJECT_PER_MINUTE.to_string())
             .env("CONFORMANCE_FILLER", self.0.join("filler"));
         if let Sdk::Node(name) = suite.sdk {

@@ -32,13 +32,15 @@ pub(crate) fn node() -> PathBuf {
 }
 
 /// The lists of what Python tests need, one for each major version of firebase-admin, one for push
-/// receivers and one for senders to push services, and the virtual environments made of them.
-const PYTHON: [(&str, &str); 5] = [
+/// receivers, one for app servers of old and one for senders to push services, and the virtual environments
+/// made of them.
+const PYTHON: [(&str, &str); 6] = [
     ("requirements.txt", ".venv"),
     ("requirements-6.txt", ".venv-6"),
     ("requirements-5.txt", ".venv-5"),
     ("requirements-receivers.txt", ".venv-receivers"),
     ("requirements-push.txt", ".venv-push"),
+    ("requirements-legacy.txt", ".venv-legacy"),
 ];
 
 pub(crate) fn python(environment: &str) -> PathBuf {

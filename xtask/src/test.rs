@@ -117,9 +117,10 @@ fn kills_in_fan_outs() -> Result<Counts, String> {
 }
 
 /// The figures are for releases; here they are so small that they mean nothing, and only have to be there.
-const SMALL_FIGURES: [&[&str]; 6] = [
+const SMALL_FIGURES: [&[&str]; 7] = [
     &["outbound", "--seals", "100", "--pushes", "1000", "--rounds", "1"],
     &["idle", "--count", "300", "--seconds", "1", "--heartbeat", "10"],
+    &["legacy", "--tokens", "20", "--count", "3", "--runs", "1"],
     &["direct", "--devices", "20", "--count", "200", "--runs", "1"],
     &["logins", "--devices", "20", "--storm", "70", "--rate", "50", "--seconds", "1", "--rounds", "1"],
     &["restart", "--devices", "20", "--each", "3", "--rounds", "1"],

@@ -9,6 +9,9 @@ export const PACKAGE = 'com.example.demo';
 /** The same for a project whose devices that account must not reach. */
 export const other = webConfig('CONFORMANCE_OTHER_WEB_CONFIG');
 
+/** What app servers of old send with. */
+export const SERVER_KEY = process.env.CONFORMANCE_SERVER_KEY;
+
 /** How many sends a project has in a minute, where there are quotas. */
 export const PROJECT_PER_MINUTE = Number(process.env.CONFORMANCE_PROJECT_PER_MINUTE);
 

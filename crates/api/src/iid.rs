@@ -58,11 +58,16 @@ pub(crate) async fn batch(
 
 async fn change(api: &Api, headers: &HeaderMap, body: Body, join: bool) -> Result<Value, Refusal> {
     let sender = admit(api, headers)?;
+    // Old clients show these texts; what Google says today is one word (`protocol/legacy-http.md` §9).
+    let by_key = server_key(headers).is_some();
+    let wrong = |text: &str| if by_key { refusal(StatusCode::BAD_REQUEST, text) } else { invalid() };
     let request = read(headers, body).await?;
-    let topic: Topic = request["to"].as_str().and_then(|to| to.parse().ok()).ok_or_else(invalid)?;
-    let tokens = request["registration_tokens"].as_array().ok_or_else(invalid)?;
+    let topic: Option<Topic> = request["to"].as_str().and_then(|to| to.parse().ok());
+    let topic = topic.ok_or_else(|| wrong("Topic name format is invalid"))?;
+    let tokens = request["registration_tokens"].as_array().filter(|tokens| !tokens.is_empty());
+    let tokens = tokens.ok_or_else(|| wrong("MissingIIdToken"))?;
     let tokens: Option<Vec<String>> = tokens.iter().map(|token| token.as_str().map(Into::into)).collect();
-    let tokens = tokens.filter(|tokens| (1..=MAX_TOKENS).contains(&tokens.len())).ok_or_else(invalid)?;
+    let tokens = tokens.filter(|tokens| tokens.len() <= MAX_TOKENS).ok_or_else(invalid)?;
     let now = (api.clock)();
     let outcomes = match join {
         true => api.dispatcher.subscribe(sender.number, &topic, &tokens, now).await?,

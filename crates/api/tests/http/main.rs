@@ -5,6 +5,7 @@ mod discovery;
 mod engine;
 mod fuzzed;
 mod groups;
+mod legacy;
 mod membership;
 mod oauth;
 mod outside;

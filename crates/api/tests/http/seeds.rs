@@ -58,7 +58,7 @@ fn no_request_of_the_guides_is_lost() {
     let later = |what: &str| entries().filter(|(_, entry)| entry["later"] == what).count();
     assert_eq!(
         ["topics", "groups", "legacy", "xmpp"].map(later),
-        [0, 0, 15, 8],
+        [0, 0, 0, 8],
         "an issue that serves one of these takes the word out of its entries"
     );
 }
@@ -105,7 +105,7 @@ impl Cast {
             ("web token", web_token),
             ("FID", web.fid),
             ("foreign token", android_token(world, &other).await),
-            ("server key", format!("AAAAdemo:APA91b{}", "k".repeat(134))),
+            ("server key", world.demo().server_keys[0].clone()),
             ("notification key", notification_key),
             ("4096 letters", "x".repeat(4_096)),
         ]))
@@ -175,6 +175,9 @@ impl Request {
             return is_refused(&answer, &[400, 404]);
         }
         let expected = &entry["answer"];
+        if self.path == "/fcm/send" {
+            return is_answered_as_before(expected, &answer);
+        }
         match (&expected["parts"], &expected["error"]) {
             (Value::Array(statuses), _) => has_parts(statuses, &answer),
             (_, Value::Null) if expected["body"].is_object() => {
@@ -190,6 +193,40 @@ impl Request {
         let headers: Vec<(&str, &str)> = self.headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
         world.request("POST", path, &headers, self.body.clone()).await
     }
+}
+
+/// The legacy protocol: a text of 400, or a body that differs in ids only. `canonical_ids` is always
+/// there, which the documents leave out in places.
+fn is_answered_as_before(expected: &Value, answer: &Answer) -> Result<(), String> {
+    is(&expected["status"], &answer.status.as_u16().into())?;
+    if let Some(text) = expected["text"].as_str() {
+        return match answer.text().starts_with(text) {
+            true => Ok(()),
+            false => Err(format!("should begin with {text}: {}", answer.text())),
+        };
+    }
+    let mut seen = without_ids(answer.json());
+    let mut whole = without_ids(expected["body"].clone());
+    if seen["results"].is_array() {
+        whole["canonical_ids"] = whole.get("canonical_ids").cloned().unwrap_or(json!(0));
+    }
+    is(&whole.take(), &seen.take())
+}
+
+/// With the kind of each id in its place.
+fn without_ids(mut body: Value) -> Value {
+    let kind = |id: &Value| if id.is_number() { "a number" } else { "a text" };
+    for name in ["multicast_id", "message_id"] {
+        if let Some(id) = body.get_mut(name) {
+            *id = kind(id).into();
+        }
+    }
+    for result in body.get_mut("results").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(id) = result.get_mut("message_id") {
+            *id = kind(id).into();
+        }
+    }
+    body
 }
 
 /// One of our own envelopes, not a page and not a panic.

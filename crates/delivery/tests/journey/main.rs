@@ -5,6 +5,7 @@ mod fanout;
 mod found;
 mod groups;
 mod inbox;
+mod many;
 mod merge;
 mod outside;
 mod quotas;
