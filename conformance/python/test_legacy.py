@@ -69,11 +69,11 @@ def test_pyfcm_splits_what_is_too_many(fcm):
 
 def test_pyfcm_manages_and_sends_to_a_topic(fcm, device):
     assert fcm.subscribe_registration_ids_to_topic([device.token], TOPIC) is True
-    told = fcm.topic_subscribers_notification(topic_name=TOPIC, data_message={"n": "1"})
+    told = fcm.topic_subscribers_data_message(topic_name=TOPIC, data_message={"n": "1"})
     assert told["topic_message_id"] > 0
     message = device.next()
     assert (message["data"], message["from"]) == ({"n": "1"}, f"/topics/{TOPIC}")
-    told = fcm.topic_subscribers_notification(condition=f"'{TOPIC}' in topics", data_message={"n": "2"})
+    told = fcm.topic_subscribers_data_message(condition=f"'{TOPIC}' in topics", data_message={"n": "2"})
     assert told["topic_message_id"] > 0
     assert device.next()["data"] == {"n": "2"}
     assert fcm.unsubscribe_registration_ids_from_topic([device.token], TOPIC) is True
