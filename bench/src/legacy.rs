@@ -33,7 +33,7 @@ pub(crate) struct Options {
     /// Tokens of one request, each of a device of its own
     #[arg(long, default_value_t = 1_000, value_parser = at_least_one)]
     tokens: usize,
-    /// Requests of one run, one after the other
+    /// Requests of one run, one after the other; to connected devices, each when all have the one before
     #[arg(long, default_value_t = 50, value_parser = at_least_one)]
     count: usize,
     /// Runs, after one that does not count
@@ -124,15 +124,19 @@ async fn run(
     let pid = subject.binary.pid();
     wait_for_rest(subject).await?;
     let recipients = options.count * multicast.tokens;
-    let wanted = receivers.map_or(0, Devices::messages) + recipients;
+    let mut wanted = receivers.map_or(0, Devices::messages);
     let (server, mut latencies) = (cpu(pid)?, Latencies::with_room_for(options.count));
     for _ in 0..options.count {
         let begun = Instant::now();
         multicast.send().await?;
         latencies.add(begun.elapsed());
+        // Else it would be measured how the next one waits for the messages of this one.
+        wanted += multicast.tokens;
+        if let Some(receivers) = receivers {
+            wait_for_messages(receivers, wanted).await?;
+        }
     }
     if let Some(receivers) = receivers {
-        wait_for_messages(receivers, wanted).await?;
         receivers.ask(|room| room.acknowledge()).await?;
     }
     wait_for_rest(subject).await?;
