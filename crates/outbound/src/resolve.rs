@@ -81,11 +81,8 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     let global = (0x2000..0x4000).contains(&first);
     // Teredo and other protocol assignments (2001::/23), documentation, 6to4.
-    let special = match (first, second) {
-        (0x2001, ..0x0200) | (0x2001, 0x0db8) | (0x2002, _) => true,
-        (0x3fff, ..0x1000) => true,
-        _ => false,
-    };
+    let special =
+        matches!((first, second), (0x2001, ..0x0200) | (0x2001, 0x0db8) | (0x2002, _) | (0x3fff, ..0x1000));
     global && !special
 }
 

@@ -284,7 +284,7 @@ impl State {
     /// Only a certificate's may be left out.
     fn topic(&self, request: &Request) -> Result<String, Refusal> {
         match (request.header("apns-topic"), self.certified(request)) {
-            (Some(topic), _) if topic.is_empty() => Err(refuse(400, "MissingTopic")),
+            (Some(""), _) => Err(refuse(400, "MissingTopic")),
             (Some(topic), _) => Ok(topic.to_owned()),
             (None, Some(bundle_id)) => Ok(bundle_id),
             (None, None) => Err(refuse(400, "MissingTopic")),
@@ -330,7 +330,7 @@ impl State {
         if token.is_empty() {
             return Err(refuse(400, "MissingDeviceToken"));
         }
-        if token.len() % 2 != 0 || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if !token.len().is_multiple_of(2) || !token.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(refuse(400, "BadDeviceToken"));
         }
         let devices = lock(&self.devices);
