@@ -156,9 +156,10 @@ fn every_rejection_has_a_legacy_word() {
         (200, "MessageTooBig", "INVALID_JSON"),
         (200, "MessageTooBig", "INVALID_JSON"),
         (200, "InvalidParameters", "INVALID_JSON"),
-        // Unregistered, SenderIdMismatch
+        // Unregistered, SenderIdMismatch, ThirdPartyAuth
         (200, "NotRegistered", "DEVICE_UNREGISTERED"),
         (200, "MismatchSenderId", "SENDER_ID_MISMATCH"),
+        (200, "InvalidApnsCredential", "INVALID_APNS_CREDENTIAL"),
         // DeviceQuota, FanOutQuota, ProjectQuota, SubscriptionQuota, TooManyTopics
         (200, "DeviceMessageRateExceeded", "DEVICE_MESSAGE_RATE_EXCEEDED"),
         (200, "TopicsMessageRateExceeded", "TOPICS_MESSAGE_RATE_EXCEEDED"),
