@@ -10,3 +10,4 @@ pub mod payload;
 pub mod token;
 pub mod v1;
 pub mod webpush;
+pub mod xmpp;
