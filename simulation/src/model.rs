@@ -284,6 +284,7 @@ impl Sent {
                 ..ApnsConfig::default()
             }),
             fcm_options: FcmOptions::default(),
+            receipt_id: None,
         }
     }
 }

@@ -124,5 +124,6 @@ fn message(topic: &str, n: usize) -> Message {
         webpush: None,
         apns: None,
         fcm_options: FcmOptions::default(),
+        receipt_id: None,
     }
 }

@@ -210,6 +210,7 @@ fn message() -> Message {
         webpush: None,
         apns: None,
         fcm_options: FcmOptions::default(),
+        receipt_id: None,
     }
 }
 

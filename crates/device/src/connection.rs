@@ -9,16 +9,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use cresset_admission::{Newcomer, Place, Waiting};
 use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, MessageId, Timestamp};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::addresses::Place;
 use crate::backend::BackendError;
 use crate::listener::Context;
-use crate::newcomers::Newcomer;
 use crate::session::Reason;
 use crate::tls::Tls;
 use link::{Link, Step};
@@ -71,13 +70,8 @@ impl Connection {
         self.woken.notify_one();
     }
 
-    /// Whether its login waits for us, and not for its device.
-    pub(crate) fn is_served(&self) -> bool {
-        self.served.load(Ordering::Relaxed)
-    }
-
     /// Serves the connection until it ends. It is a newcomer until its device has logged in.
-    pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, newcomer: Newcomer) {
+    pub(crate) async fn run(self: Arc<Self>, context: Arc<Context>, newcomer: Newcomer<Self>) {
         let mut newcomer = Some(newcomer);
         let mut open = Open { connection: &self, context: &context, reason: Reason::Unreadable, line: None };
         open.reason = loop {
@@ -234,6 +228,12 @@ impl Connection {
     fn link(&self) -> MutexGuard<'_, Link> {
         // A panic while the lock was held (rustls, prost) must not take others down with it.
         self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting for Connection {
+    fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
     }
 }
 

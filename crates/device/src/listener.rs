@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
+use cresset_admission::{Newcomers, PerAddress, Place};
 use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, Timestamp};
 use rustls::ServerConfig;
@@ -17,11 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::addresses::{PerAddress, Place};
 use crate::backend::{Inbox, Logins};
 use crate::connection::Connection;
 use crate::counters::{Counters, Snapshot};
-use crate::newcomers::Newcomers;
 use crate::refusals::Refusals;
 use crate::registry::Registry;
 use crate::session::Reason;
@@ -108,7 +107,7 @@ pub(crate) struct Context {
     limits: Limits,
     devices: Registry,
     open: OpenConnections,
-    newcomers: Arc<Newcomers>,
+    newcomers: Arc<Newcomers<Connection>>,
     addresses: Arc<PerAddress>,
     login_addresses: Arc<PerAddress>,
     pub(crate) refusals: Refusals,
@@ -256,7 +255,8 @@ impl Accept {
                 // Who is to be refused is refused at once, also while others wait for room.
                 Ok((socket, peer)) => match context.places(peer.ip()) {
                     Some(places) => {
-                        let permit = context.newcomers.room(context).await;
+                        let give_way = |connection: &Connection| connection.close(Reason::GaveWay, context);
+                        let permit = context.newcomers.room(&*context.clock, give_way).await;
                         context.admit(socket, places, permit);
                     }
                     None => drop(socket),

@@ -302,6 +302,7 @@ mod tests {
             webpush: None,
             apns: None,
             fcm_options: crate::FcmOptions::default(),
+            receipt_id: None,
         }
     }
 

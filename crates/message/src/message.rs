@@ -14,6 +14,8 @@ pub struct Message {
     pub webpush: Option<WebpushConfig>,
     pub apns: Option<ApnsConfig>,
     pub fcm_options: FcmOptions,
+    /// The sender wants to be told when the device has it, by this id of its own (`protocol/xmpp.md` §6).
+    pub receipt_id: Option<String>,
 }
 
 /// Whom a message is for, as text of the request; who that is, `delivery` finds out.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use cresset_device::RareLog;
+use cresset_admission::RareLog;
 use cresset_message::Timestamp;
 use http::{HeaderMap, Method, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};

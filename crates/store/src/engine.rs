@@ -29,10 +29,11 @@ pub enum Table {
     Events,
     Outbox,
     ApnsTokens,
+    Upstream,
 }
 
 impl Table {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Projects,
         Self::Registrations,
         Self::Fids,
@@ -52,6 +53,7 @@ impl Table {
         Self::Events,
         Self::Outbox,
         Self::ApnsTokens,
+        Self::Upstream,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -75,6 +77,7 @@ impl Table {
             Self::Events => "events",
             Self::Outbox => "outbox",
             Self::ApnsTokens => "apns_tokens",
+            Self::Upstream => "upstream",
         }
     }
 }

@@ -45,6 +45,7 @@ mod samples {
             webpush: None,
             apns: None,
             fcm_options: FcmOptions::default(),
+            receipt_id: None,
         }
     }
 

@@ -15,7 +15,7 @@ struct Room {
 }
 
 /// Tests of an upper room need rows to look at and a device to send to.
-const ROOMS: [Room; 17] = [
+const ROOMS: [Room; 18] = [
     Room { name: "cresset-message", uses: &[], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-wire",
@@ -51,15 +51,16 @@ const ROOMS: [Room; 17] = [
         // Small answers in JSON.
         formats: &["serde_json"],
     },
+    Room { name: "cresset-admission", uses: &["cresset-message"], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-device",
-        uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
+        uses: &["cresset-admission", "cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
         tests_use: &["cresset-store", "cresset-device-client"],
         formats: &[],
     },
     Room {
         name: "cresset-xmpp",
-        uses: &["cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
+        uses: &["cresset-admission", "cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
         tests_use: &["cresset-store", "cresset-device-client"],
         // Messages are JSON within XML.
         formats: &["serde_json"],
@@ -81,6 +82,7 @@ const ROOMS: [Room; 17] = [
     Room {
         name: "cresset-server",
         uses: &[
+            "cresset-admission",
             "cresset-message",
             "cresset-wire",
             "cresset-store",

@@ -162,6 +162,7 @@ pub(crate) fn message(token: &str, collapse_key: Option<&str>) -> Message {
         webpush: None,
         apns: None,
         fcm_options: FcmOptions::default(),
+        receipt_id: None,
     }
 }
 

@@ -226,6 +226,7 @@ fn message(text: &str) -> Message {
         webpush: None,
         apns: None,
         fcm_options: FcmOptions::default(),
+        receipt_id: None,
     }
 }
 

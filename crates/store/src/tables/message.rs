@@ -37,6 +37,8 @@ struct MessageRecord {
     apns: Option<ApnsRecord>,
     #[prost(string, optional, tag = "10")]
     analytics_label: Option<String>,
+    #[prost(string, optional, tag = "11")]
+    receipt_id: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -226,6 +228,7 @@ impl From<&Message> for MessageRecord {
             webpush: message.webpush.as_ref().map(WebpushRecord::from),
             apns: message.apns.as_ref().map(ApnsRecord::from),
             analytics_label: message.fcm_options.analytics_label.clone(),
+            receipt_id: message.receipt_id.clone(),
         }
     }
 }
@@ -250,6 +253,7 @@ impl MessageRecord {
             webpush: self.webpush.map(WebpushRecord::into_config).transpose()?,
             apns: self.apns.map(ApnsRecord::into_config).transpose()?,
             fcm_options: FcmOptions { analytics_label: self.analytics_label },
+            receipt_id: self.receipt_id,
         })
     }
 }
@@ -501,6 +505,7 @@ mod tests {
             webpush: None,
             apns: None,
             fcm_options: FcmOptions::default(),
+            receipt_id: None,
         }
     }
 

@@ -16,6 +16,7 @@ pub mod members;
 pub mod message;
 pub mod projects;
 pub mod registrations;
+pub mod upstream;
 
 use crate::StoreError;
 

@@ -32,6 +32,8 @@ fn to_message(mut message: Record<'_>) -> Result<Message> {
         webpush: message.record("webpush").map(webpush),
         apns: message.record("apns").map(apns),
         fcm_options: fcm_options(message.record("fcm_options")),
+        // Only XMPP has receipts.
+        receipt_id: None,
     })
 }
 
