@@ -85,7 +85,7 @@ impl Dispatcher {
         }
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let message = Arc::new(message);
-        let delivery = Arc::new(delivery(self.next_id(now), message.clone(), recipient));
+        let delivery = Arc::new(delivery(self.id_for(&message, now), message.clone(), recipient));
         let id = delivery.id;
         self.admit(&message, &delivery, validate_only, now)?;
         if validate_only {

@@ -8,8 +8,16 @@ use cresset_store::{Store, StoreError, Table};
 const STEP: usize = 2_000;
 
 /// Tables whose rows expire.
-const TABLES: [Table; 7] =
-    [Table::Inbox, Table::Outbox, Table::FanOuts, Table::Bodies, Table::Jobs, Table::Events, Table::Devices];
+const TABLES: [Table; 8] = [
+    Table::Inbox,
+    Table::Outbox,
+    Table::FanOuts,
+    Table::Bodies,
+    Table::Jobs,
+    Table::Events,
+    Table::Devices,
+    Table::Upstream,
+];
 
 /// Walks the tables whose rows expire, a bounded step at a time; safe to stop anywhere.
 pub struct Sweeper {

@@ -26,6 +26,8 @@ mod ack;
 mod age;
 mod expire;
 
+mod upstream;
+
 mod counters;
 mod ids;
 mod quota;
@@ -49,6 +51,9 @@ pub use preview::Preview;
 pub use quota::{Bucket, Quotas};
 pub use topics::{Described, MAX_TOPICS, Member, MemberPage, MembershipError, Replaced, TopicPage};
 pub use trace::{Counts, Dropped, End, Stage, Story, Told, What};
+pub use upstream::{
+    AppServer, FromDevice, Line, NotTaken, Taken, Upstream, UpstreamError, UpstreamSnapshot, WINDOW, Why,
+};
 
 /// Fills a buffer with random bytes. An argument, so that tests and simulations repeat.
 pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
@@ -86,6 +91,7 @@ pub struct Dispatcher {
     traces: Arc<trace::Traces>,
     piles: Arc<stored::Piles>,
     settling: stored::Settling,
+    upstream: Arc<upstream::Queues>,
 }
 
 impl Dispatcher {
@@ -124,6 +130,7 @@ impl Dispatcher {
             traces,
             piles: Arc::default(),
             settling: stored::Settling::new(),
+            upstream: Arc::default(),
         })
     }
 
@@ -168,7 +175,8 @@ impl Dispatcher {
     pub fn next_id(&self, now: Timestamp) -> MessageId {
         let mut unique = [0; 8];
         (self.random)(&mut unique);
-        MessageId { micros: self.ids.next(now), unique: u64::from_be_bytes(unique) }
+        let unique = upstream::marked(u64::from_be_bytes(unique), false);
+        MessageId { micros: self.ids.next(now), unique }
     }
 }
 

@@ -525,7 +525,9 @@ impl Dispatcher {
             let mut batch = Batch::default();
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
             self.traces.ended(&self.store, &mut batch, ends, told, now).await?;
+            let receipts = self.receipts(&mut batch, device, ends, now).await?;
             self.store.write(batch, now).await?;
+            self.receipts_are_stored(receipts);
             ends.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         }
         Ok(())

@@ -30,6 +30,12 @@ pub enum Target {
 }
 
 impl Target {
+    /// As the request had it.
+    pub fn text(&self) -> &str {
+        let (Self::Token(text) | Self::Fid(text) | Self::Topic(text) | Self::Condition(text)) = self;
+        text
+    }
+
     /// Whether it may be any number of registrations.
     pub fn is_set(&self) -> bool {
         matches!(self, Self::Topic(_) | Self::Condition(_))

@@ -18,8 +18,8 @@ const MAX_MICROS: u64 = 253_402_300_799_999_999;
 
 pub fn message() -> impl Strategy<Value = Message> {
     let label = of(text());
-    (target(), map(), of(notification()), of(android()), of(webpush()), of(apns()), label, of(text())).prop_map(
-        |(target, data, notification, android, webpush, apns, analytics_label, receipt_id)| Message {
+    (target(), map(), of(notification()), of(android()), of(webpush()), of(apns()), label).prop_map(
+        |(target, data, notification, android, webpush, apns, analytics_label)| Message {
             target,
             data,
             notification,
@@ -27,7 +27,8 @@ pub fn message() -> impl Strategy<Value = Message> {
             webpush,
             apns,
             fcm_options: FcmOptions { analytics_label },
-            receipt_id,
+            // v1 has no word for it.
+            receipt_id: None,
         },
     )
 }

@@ -49,6 +49,8 @@ pub(super) fn message(
         apns: apns(shown.as_ref(), &options, now),
         fcm_options: FcmOptions { analytics_label: options.analytics_label.clone() },
         android: android(shown, options, priority),
+        // For XMPP, which knows the id to tell it by.
+        receipt_id: None,
     }
 }
 
