@@ -27,6 +27,9 @@ struct Play {
     from_device: Decoder,
     to_device: Decoder,
     delivered: Vec<MessageId>,
+    /// Frames of the device so far, and those among them that are being made durable.
+    received: u32,
+    upstream: Vec<u32>,
     asked: bool,
     closed: bool,
     /// The device sent what ends its connection below the session.
@@ -44,6 +47,8 @@ impl Play {
             from_device,
             to_device: Decoder::new(Role::Client),
             delivered: Vec::new(),
+            received: 0,
+            upstream: Vec::new(),
             asked: false,
             closed: false,
             broken: false,
@@ -66,6 +71,12 @@ impl Play {
                 self.happens(Event::TimePassed);
             }
             _ if with == 0 => self.happens(Event::Shutdown),
+            // As much as the connection was given is made durable, at most.
+            _ if with >= 128 => {
+                let taken = usize::from(with % 16).min(self.upstream.len());
+                self.upstream.drain(..taken);
+                self.happens(Event::UpstreamTaken(taken));
+            }
             _ => {
                 self.session.read_inbox_after_acks();
                 self.now = self.session.deadline().map_or(self.now, |at| at.max(self.now));
@@ -102,6 +113,7 @@ impl Play {
     }
 
     fn happens(&mut self, event: Event) {
+        self.received += u32::from(matches!(event, Event::Received(_)));
         let actions = self.session.on_event(event, self.now);
         for action in actions {
             assert!(!self.closed, "{action:?} after the end");
@@ -111,6 +123,7 @@ impl Play {
                 Action::Close(_) => self.closed = true,
                 Action::Acknowledge(ids) => assert!(!ids.is_empty()),
                 Action::ReadInbox => {}
+                Action::Upstream(_) => self.upstream.push(self.received),
             }
         }
         assert!(!self.closed || (self.session.deadline().is_none() && !self.session.is_logged_in()));
@@ -121,6 +134,10 @@ impl Play {
     /// The device, one frame a write.
     fn reads(&mut self, mut bytes: &[u8]) {
         let read = self.to_device.next(&mut bytes);
-        assert!(matches!(read, Ok(Some(Incoming::Frame(_)))) && bytes.is_empty(), "{read:?}");
+        assert!(bytes.is_empty());
+        let Ok(Some(Incoming::Frame(frame))) = read else { panic!("{read:?}") };
+        // It must not be told that it may forget what is not durable.
+        let told = frame.last_stream_id_received();
+        assert!(told <= self.received && self.upstream.first().is_none_or(|first| told < *first));
     }
 }

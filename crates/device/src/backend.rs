@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cresset_delivery::{Carrier, Delivery, Dispatcher};
+use cresset_delivery::{Carrier, Delivery, Dispatcher, FromDevice};
 use cresset_identity::Identity;
 use cresset_message::{DeviceId, MessageId, Timestamp};
 
@@ -39,6 +39,17 @@ pub trait Inbox: Send + Sync + 'static {
 
     /// These, which waited, were written to the device: for whoever wants to know.
     fn sent(&self, _device: DeviceId, _deliveries: &[Arc<Delivery>], _now: Timestamp) {}
+
+    /// A device has sent these for app servers. Gives how many of them, from the first on, it need not
+    /// send again. Whoever has no app servers takes what comes, and nobody gets it.
+    fn upstream<'a>(
+        &'a self,
+        _device: DeviceId,
+        messages: &'a [FromDevice],
+        _now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = (usize, Option<BackendError>)> + Send + 'a>> {
+        Box::pin(async move { (messages.len(), None) })
+    }
 
     /// A device has logged in by `line`, and will read its inbox next.
     fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()>;
@@ -74,6 +85,20 @@ impl Inbox for Dispatcher {
 
     fn sent(&self, device: DeviceId, deliveries: &[Arc<Delivery>], now: Timestamp) {
         self.sent(device, deliveries, now);
+    }
+
+    fn upstream<'a>(
+        &'a self,
+        device: DeviceId,
+        messages: &'a [FromDevice],
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = (usize, Option<BackendError>)> + Send + 'a>> {
+        Box::pin(async move {
+            match self.take_upstream(device, messages, now).await {
+                Ok(taken) => (taken.len(), None),
+                Err(not) => (not.taken.len(), Some(not.error.into())),
+            }
+        })
     }
 
     fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()> {

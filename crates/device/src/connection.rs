@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use cresset_admission::{Newcomer, Place, Waiting};
-use cresset_delivery::{Carrier, Delivery, Handoff};
+use cresset_delivery::{Carrier, Delivery, FromDevice, Handoff};
 use cresset_message::{DeviceId, MessageId, Timestamp};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
@@ -84,6 +84,7 @@ impl Connection {
                 }
                 Step::Acknowledge(ids) => self.acknowledge(ids, &context).await,
                 Step::GiveUp(ids) => self.give_up(ids, &context).await,
+                Step::Upstream(messages) => self.upstream(messages, &context).await,
                 Step::ReadInbox { room } => self.read_inbox(room, &context).await,
                 Step::Wait { readable, writable, until } => {
                     self.wait(readable, writable, until, &context).await;
@@ -167,6 +168,16 @@ impl Connection {
             // They come up again at the next login.
             self.complain(context, *device, "messages without a form could not be dropped", &error);
         }
+    }
+
+    async fn upstream(&self, messages: Vec<FromDevice>, context: &Context) {
+        let Some(device) = self.device.get() else { return };
+        let (taken, error) = context.inbox.upstream(*device, &messages, (context.clock)()).await;
+        if let Some(error) = error {
+            self.complain(context, *device, "what a device has sent could not be taken", &error);
+        }
+        context.counters.upstream.add(taken);
+        self.link().upstream_taken(messages, taken, &self.socket, (context.clock)());
     }
 
     async fn read_inbox(&self, room: usize, context: &Context) {

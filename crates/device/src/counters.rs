@@ -28,6 +28,7 @@ pub(crate) struct Counters {
     pub(crate) acknowledged: Counter,
     pub(crate) undeliverable: Counter,
     pub(crate) resumed: Counter,
+    pub(crate) upstream: Counter,
     pub(crate) over_capacity: Counter,
     pub(crate) over_address: Counter,
     pub(crate) over_address_logins: Counter,
@@ -57,6 +58,8 @@ pub struct Snapshot {
     pub written: u64,
     /// Messages devices said they have.
     pub acknowledged: u64,
+    /// Messages of devices that they were told to be taken.
+    pub upstream: u64,
     /// Messages that could not be given the form their device reads.
     pub undeliverable: u64,
     /// Connections refused for being too many.
@@ -105,6 +108,7 @@ impl Counters {
             newcomers: 0,
             logins: self.logins.get(),
             resumed: self.resumed.get(),
+            upstream: self.upstream.get(),
             written: self.written.get(),
             acknowledged: self.acknowledged.get(),
             undeliverable: self.undeliverable.get(),

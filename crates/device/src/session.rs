@@ -29,6 +29,8 @@ pub enum Event {
     Authenticated(bool),
     /// A message that [`Session::offer`] wants, in the form of this device.
     Deliver(MessageId, Box<mcs::DataMessageStanza>),
+    /// So many of the first messages of [`Action::Upstream`] need not be sent again by the device.
+    UpstreamTaken(usize),
     /// [`Session::deadline`] has come.
     TimePassed,
     Shutdown,
@@ -46,6 +48,8 @@ pub enum Action {
     Write(Vec<u8>),
     /// The device has these.
     Acknowledge(Vec<MessageId>),
+    /// The device has sent this for an app server. Make it durable, in order, and say so.
+    Upstream(Box<mcs::DataMessageStanza>),
     /// There is room again, or the device is new: deliver what its inbox holds.
     ReadInbox,
     /// Nothing is written any more; the socket is to be closed.
@@ -104,6 +108,11 @@ impl Session {
             Event::Authenticated(true) => self.login(now, &mut actions),
             Event::Authenticated(false) => self.refuse(&mut actions),
             Event::Deliver(id, stanza) => self.deliver(id, stanza, now, &mut actions),
+            Event::UpstreamTaken(count) => {
+                if let Phase::Live(live) = &mut self.phase {
+                    live.upstream_taken(count, self.received, now, &mut actions);
+                }
+            }
             Event::TimePassed => self.time_passed(now, &mut actions),
             Event::Shutdown => self.shut_down(&mut actions),
         }

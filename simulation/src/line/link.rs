@@ -207,6 +207,8 @@ impl Link {
                 }
                 Action::Acknowledge(ids) => self.acknowledged.extend(ids),
                 Action::ReadInbox => self.read_inbox(),
+                // The devices here send nothing to app servers.
+                Action::Upstream(_) => {}
                 Action::Close(reason) => self.end(reason),
             }
         }

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_delivery::{Content, Delivery, Handoff};
+use cresset_delivery::{Content, Delivery, FromDevice, Handoff};
 use cresset_message::{DeviceId, Layout, Message, MessageId, Recipient, Timestamp};
 use cresset_wire::mcs::{DataMessageStanza, Decoder, Role, template};
 use cresset_wire::payload::{Envelope, deleted_messages, stanza};
@@ -26,6 +26,8 @@ const MAX_STALL: Duration = Duration::from_secs(60);
 const MAX_HELD: usize = 100;
 /// Acknowledgements that the store would not take and that are kept for another try.
 const MAX_UNSAVED: usize = 10_000;
+/// Before messages of a device that could not be taken are tried again.
+const RETRY_UPSTREAM: Duration = Duration::from_secs(5);
 /// A TLS record with its overhead (RFC 5246 §6.2.3 allows the most: 2^14 + 2048 and the header).
 const MAX_RECORD: usize = 16 * 1024 + 2048 + 5;
 
@@ -77,6 +79,7 @@ pub(super) enum Step {
     Authenticate { device: DeviceId, security_token: u64 },
     Acknowledge(Vec<MessageId>),
     GiveUp(Vec<MessageId>),
+    Upstream(Vec<FromDevice>),
     ReadInbox { room: usize },
     Wait { readable: bool, writable: bool, until: Option<Timestamp> },
     Close(Reason),
@@ -102,8 +105,23 @@ pub(super) struct Link {
     /// Acknowledgements that the store would not take; they go with the next ones.
     unsaved: Vec<MessageId>,
     login: Option<(DeviceId, u64)>,
+    upstream: Option<Box<Upstream>>,
     catching_up: Option<Box<CatchingUp>>,
     closing: Option<Reason>,
+}
+
+/// What a device has sent for app servers, and is not durable yet. The session bounds how many.
+#[derive(Default)]
+struct Upstream {
+    messages: Vec<FromDevice>,
+    /// They could not be taken, and are tried again then.
+    retry: Option<Timestamp>,
+}
+
+impl Upstream {
+    fn is_due(&self) -> bool {
+        !self.messages.is_empty() && self.retry.is_none()
+    }
 }
 
 /// A device that is being given its inbox. Pushes wait meanwhile, or would overtake it.
@@ -129,6 +147,7 @@ impl Link {
             acknowledging: Vec::new(),
             unsaved: Vec::new(),
             login: None,
+            upstream: None,
             catching_up: None,
             closing: None,
         }
@@ -150,6 +169,9 @@ impl Link {
         }
         if !self.given_up.is_empty() {
             return Step::GiveUp(std::mem::take(&mut self.given_up));
+        }
+        if let Some(upstream) = self.upstream.as_mut().filter(|upstream| upstream.is_due()) {
+            return Step::Upstream(std::mem::take(&mut upstream.messages));
         }
         let full = self.outgoing.len() >= MAX_OUTGOING;
         if self.catching_up.is_some() && !full {
@@ -261,7 +283,32 @@ impl Link {
         if self.stalled.is_some_and(|since| since + MAX_STALL <= now) {
             return self.close(Reason::Stalled, socket, now);
         }
+        if let Some(upstream) = &mut self.upstream
+            && upstream.retry.is_some_and(|retry| retry <= now)
+        {
+            upstream.retry = None;
+        }
         self.on_event(Event::TimePassed, socket, now);
+    }
+
+    /// The first so many of these are taken; the others are tried again after a while.
+    pub(super) fn upstream_taken(
+        &mut self,
+        mut messages: Vec<FromDevice>,
+        taken: usize,
+        socket: &TcpStream,
+        now: Timestamp,
+    ) {
+        messages.drain(..taken);
+        if messages.is_empty() {
+            self.upstream.take_if(|upstream| upstream.messages.is_empty());
+        } else {
+            let upstream = self.upstream.get_or_insert_default();
+            messages.append(&mut upstream.messages);
+            upstream.messages = messages;
+            upstream.retry = Some(now + RETRY_UPSTREAM);
+        }
+        self.on_event(Event::UpstreamTaken(taken), socket, now);
     }
 
     /// Takes one delivery from another thread.
@@ -388,6 +435,9 @@ impl Link {
                 }
                 Action::Acknowledge(ids) => self.acknowledged.extend(ids),
                 Action::ReadInbox => self.read_inbox(),
+                Action::Upstream(stanza) => {
+                    self.upstream.get_or_insert_default().messages.push(from_device(*stanza));
+                }
                 Action::Close(reason) => self.end(reason, socket, now),
             }
         }
@@ -493,8 +543,29 @@ impl Link {
 
     fn deadline(&self) -> Option<Timestamp> {
         let stall = self.stalled.map(|since| since + MAX_STALL);
-        self.session.deadline().into_iter().chain(stall).min()
+        let retry = self.upstream.as_ref().and_then(|upstream| upstream.retry);
+        self.session.deadline().into_iter().chain(stall).chain(retry).min()
     }
+}
+
+/// A message for an app server (`protocol/mcs.md` §4, §9).
+fn from_device(stanza: DataMessageStanza) -> FromDevice {
+    let sender = stanza.to.as_deref().and_then(|to| to.split_once('@')).filter(|(_, host)| is_ours(host));
+    FromDevice {
+        sender: sender.and_then(|(number, _)| number.parse().ok()),
+        category: stanza.category,
+        registration: stanza.reg_id.or(Some(stanza.from)).filter(|text| !text.is_empty()),
+        message_id: stanza.id.or_else(|| stanza.persistent_id.clone()).unwrap_or_default(),
+        persistent_id: stanza.persistent_id.filter(|id| !id.is_empty()),
+        data: stanza.app_data.into_iter().map(|pair| (pair.key, pair.value)).collect(),
+        // Negative is nonsense, and taken for none given.
+        ttl_seconds: stanza.ttl.and_then(|ttl| u32::try_from(ttl).ok()),
+    }
+}
+
+/// The hosts by which app servers are named.
+fn is_ours(host: &str) -> bool {
+    ["gcm.googleapis.com", "fcm.googleapis.com"].contains(&host)
 }
 
 /// The delivery as its device understands it.

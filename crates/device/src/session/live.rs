@@ -25,6 +25,10 @@ const MAX_MISSED: u8 = 2;
 
 /// Upstream messages after which an idle server acknowledges (`protocol/mcs.md` §9).
 const ACK_UPSTREAM_AFTER: u8 = 10;
+/// Upstream messages of one connection that are being made durable. More are left unacknowledged, as is
+/// all that comes after them: the device sends them again at its next login. Chromium may have 10,240
+/// waiting, but sends each once.
+const MAX_UPSTREAM: usize = 256;
 
 /// The `jid` Google sends today (`protocol/mcs.md` §4).
 const JID: &str = "user@firebase.com/notifications";
@@ -51,7 +55,20 @@ pub(super) struct Live {
     pub(super) inbox_waits: bool,
     /// Upstream messages since we last told how many frames we have.
     unacked_upstream: u8,
+    upstream: Option<Box<Upstream>>,
     heartbeat: Heartbeat,
+}
+
+/// What a device has sent that is not durable yet. To tell it how many of its frames we have is to tell
+/// it that it may forget them, so that number stops before the first of these.
+#[derive(Debug, Default)]
+struct Upstream {
+    /// The numbers of their frames.
+    frames: VecDeque<u32>,
+    /// One of them wants to be acknowledged at once.
+    immediate: bool,
+    /// The first that was not taken.
+    lost: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -78,6 +95,7 @@ impl Live {
             in_flight: VecDeque::new(),
             inbox_waits: false,
             unacked_upstream: 0,
+            upstream: None,
             heartbeat: Heartbeat::new(&request, now),
         };
         let response = LoginResponse {
@@ -132,12 +150,12 @@ impl Live {
         match frame {
             Frame::HeartbeatPing(_) => {
                 let ack =
-                    HeartbeatAck { last_stream_id_received: stream_id(count), ..HeartbeatAck::default() };
+                    HeartbeatAck { last_stream_id_received: self.had(count), ..HeartbeatAck::default() };
                 self.send(&Frame::HeartbeatAck(ack), now, actions);
             }
             Frame::HeartbeatAck(_) => self.heartbeat.answers = true,
             Frame::Iq(iq) => self.acknowledge(message_ids(&iq.selective_ack()), &mut acknowledged),
-            Frame::Data(stanza) => self.upstream(&stanza, count, now, actions),
+            Frame::Data(stanza) => self.upstream(stanza, count, actions),
             Frame::Close(_) => return Some(Reason::PeerClosed),
             // A second login changes nothing; a response is ours to send.
             Frame::LoginRequest(_) | Frame::LoginResponse(_) => {}
@@ -154,7 +172,7 @@ impl Live {
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        stanza.last_stream_id_received = stream_id(received);
+        stanza.last_stream_id_received = self.had(received);
         self.send(&Frame::Data(stanza), now, actions);
         self.in_flight.push_back((self.sent, id));
     }
@@ -167,7 +185,7 @@ impl Live {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) {
-        encode_copy(template, id, stream_id(received), out);
+        encode_copy(template, id, self.had(received), out);
         self.count_sent(now);
         self.in_flight.push_back((self.sent, id));
     }
@@ -186,7 +204,7 @@ impl Live {
         }
         self.heartbeat.missed = self.heartbeat.missed.saturating_add(1);
         // Never a `status`: @eneris throws on one (`protocol/mcs.md` §8).
-        let ping = HeartbeatPing { last_stream_id_received: stream_id(received), ..HeartbeatPing::default() };
+        let ping = HeartbeatPing { last_stream_id_received: self.had(received), ..HeartbeatPing::default() };
         self.send(&Frame::HeartbeatPing(ping), now, actions);
         None
     }
@@ -226,24 +244,48 @@ impl Live {
         }
     }
 
-    /// Upstream messages ended with 2024: they are counted, acknowledged, and dropped
-    /// (`protocol/mcs.md` §9).
-    fn upstream(
+    fn upstream(&mut self, stanza: Box<DataMessageStanza>, count: u32, actions: &mut Vec<Action>) {
+        let upstream = self.upstream.get_or_insert_default();
+        if upstream.lost.is_some() || upstream.frames.len() >= MAX_UPSTREAM {
+            upstream.lost.get_or_insert(count);
+            return;
+        }
+        upstream.frames.push_back(count);
+        upstream.immediate |= stanza.immediate_ack == Some(true);
+        actions.push(Action::Upstream(stanza));
+    }
+
+    /// The first so many of [`Action::Upstream`] need not be sent again.
+    pub(super) fn upstream_taken(
         &mut self,
-        stanza: &DataMessageStanza,
-        count: u32,
+        taken: usize,
+        received: u32,
         now: Timestamp,
         actions: &mut Vec<Action>,
     ) {
-        self.unacked_upstream += 1;
-        if self.unacked_upstream >= ACK_UPSTREAM_AFTER || stanza.immediate_ack == Some(true) {
-            self.send_iq(STREAM_ACK, count, now, actions);
+        let Some(upstream) = &mut self.upstream else { return };
+        upstream.frames.drain(..taken.min(upstream.frames.len()));
+        let done = upstream.frames.is_empty();
+        let immediate = done && std::mem::take(&mut upstream.immediate);
+        if done && upstream.lost.is_none() {
+            self.upstream = None;
         }
+        self.unacked_upstream = self.unacked_upstream.saturating_add(u8::try_from(taken).unwrap_or(u8::MAX));
+        if self.unacked_upstream >= ACK_UPSTREAM_AFTER || immediate {
+            self.send_iq(STREAM_ACK, received, now, actions);
+        }
+    }
+
+    /// How many of the device's frames it may forget, of so many that came.
+    fn had(&self, received: u32) -> Option<i32> {
+        let first = self.upstream.as_ref().and_then(|upstream| upstream.frames.front().copied().or(upstream.lost));
+        let count = first.map_or(received, |first| first.saturating_sub(1).min(received));
+        Some(i32::try_from(count).unwrap_or(i32::MAX))
     }
 
     fn send_iq(&mut self, extension: i32, received: u32, now: Timestamp, actions: &mut Vec<Action>) {
         let mut iq = IqStanza::carrying(extension, Vec::new());
-        iq.last_stream_id_received = stream_id(received);
+        iq.last_stream_id_received = self.had(received);
         self.send(&Frame::Iq(Box::new(iq)), now, actions);
     }
 
@@ -274,8 +316,4 @@ impl Heartbeat {
             self.quiet_since = now;
         }
     }
-}
-
-fn stream_id(count: u32) -> Option<i32> {
-    Some(i32::try_from(count).unwrap_or(i32::MAX))
 }

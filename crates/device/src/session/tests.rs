@@ -214,23 +214,62 @@ fn only_who_used_to_answer_pings_is_missed() {
     assert_eq!(miss(&mut answering), [Action::Close(Reason::HeartbeatMissed)]);
 }
 
+/// A message for an app server.
+fn upstream(immediate_ack: Option<bool>) -> Event {
+    frame(Frame::Data(Box::new(DataMessageStanza { immediate_ack, ..DataMessageStanza::default() })))
+}
+
+fn is_given(actions: &[Action]) -> bool {
+    matches!(actions, [Action::Upstream(_)])
+}
+
+fn stream_ack(count: i32) -> Frame {
+    Frame::Iq(Box::new(IqStanza {
+        last_stream_id_received: Some(count),
+        ..IqStanza::carrying(STREAM_ACK, Vec::new())
+    }))
+}
+
 #[test]
 fn upstream_messages_are_acknowledged_in_tens() {
-    let upstream = |immediate_ack| {
-        frame(Frame::Data(Box::new(DataMessageStanza { immediate_ack, ..DataMessageStanza::default() })))
-    };
     let mut session = live(request());
     for _ in 0..9 {
-        assert!(session.on_event(upstream(None), START).is_empty());
+        assert!(is_given(&session.on_event(upstream(None), START)));
+        assert!(session.on_event(Event::UpstreamTaken(1), START).is_empty());
     }
-    let stream_ack = |count| {
-        Frame::Iq(Box::new(IqStanza {
-            last_stream_id_received: Some(count),
-            ..IqStanza::carrying(STREAM_ACK, Vec::new())
-        }))
-    };
-    assert_eq!(written(&session.on_event(upstream(None), START), false), [stream_ack(11)]);
-    assert_eq!(written(&session.on_event(upstream(Some(true)), START), false), [stream_ack(12)]);
+    assert!(is_given(&session.on_event(upstream(None), START)));
+    let taken = session.on_event(Event::UpstreamTaken(1), START);
+    assert_eq!(written(&taken, false), [stream_ack(11)]);
+    assert!(is_given(&session.on_event(upstream(Some(true)), START)));
+    let taken = session.on_event(Event::UpstreamTaken(1), START);
+    assert_eq!(written(&taken, false), [stream_ack(12)]);
+}
+
+#[test]
+fn a_device_may_not_forget_what_is_not_durable() {
+    let had = |actions: &[Action]| written(actions, false)[0].last_stream_id_received();
+    let mut session = live(request());
+    let ping = || frame(Frame::HeartbeatPing(HeartbeatPing::default()));
+    // Frames 2 and 3; 4 is the ping.
+    session.on_event(upstream(None), START);
+    session.on_event(upstream(None), START);
+    assert_eq!(had(&session.on_event(ping(), START)), 1);
+    session.on_event(Event::UpstreamTaken(1), START);
+    assert_eq!(had(&session.on_event(ping(), START)), 2);
+    session.on_event(Event::UpstreamTaken(1), START);
+    assert_eq!(had(&session.on_event(ping(), START)), 6);
+}
+
+#[test]
+fn more_upstream_than_is_taken_at_a_time_comes_again_at_the_next_login() {
+    let mut session = live(request());
+    let given = (0..300).filter(|_| is_given(&session.on_event(upstream(None), START))).count();
+    assert_eq!(given, 256);
+    session.on_event(Event::UpstreamTaken(256), START);
+    let pong = session.on_event(frame(Frame::HeartbeatPing(HeartbeatPing::default())), START);
+    // The login, and those that were taken; nothing after the first that was not.
+    assert_eq!(written(&pong, false)[0].last_stream_id_received(), 257);
+    assert!(session.on_event(upstream(None), START).is_empty());
 }
 
 #[test]
@@ -273,6 +312,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         (0u64..40).prop_map(|n| selective_ack(&[id(n).to_string()])),
         (0u64..40).prop_map(deliver),
         Just(frame(Frame::Data(Box::default()))),
+        (1usize..4).prop_map(Event::UpstreamTaken),
         Just(Event::TimePassed),
     ]
 }
@@ -287,13 +327,18 @@ proptest! {
         let mut received = 1;
         let mut sent = 2u32;
         let mut unacked: Vec<(u32, MessageId)> = Vec::new();
-        for (event, seconds) in events {
+        let mut upstream: Vec<i32> = Vec::new();
+        for (mut event, seconds) in events {
             now = now + Duration::from_secs(seconds);
             if let Event::Deliver(id, _) = &event
                 && session.offer(*id, now + Duration::from_secs(1), now) != Offer::Write
             {
                 prop_assert!(unacked.iter().any(|(_, unacked)| unacked == id));
                 continue;
+            }
+            if let Event::UpstreamTaken(count) = &mut event {
+                *count = (*count).min(upstream.len());
+                upstream.drain(..*count);
             }
             if let Event::Received(incoming) = &event {
                 received += 1;
@@ -307,12 +352,14 @@ proptest! {
                     Action::Write(_) => {
                         sent += 1;
                         let frames = written(std::slice::from_ref(&action), false);
-                        prop_assert_eq!(frames[0].last_stream_id_received(), received);
+                        let had = upstream.first().map_or(received, |first| first - 1);
+                        prop_assert_eq!(frames[0].last_stream_id_received(), had as u32);
                         if let Event::Deliver(id, _) = &event {
                             unacked.push((sent, *id));
                         }
                     }
                     Action::Acknowledge(ids) => unacked.retain(|(_, id)| !ids.contains(id)),
+                    Action::Upstream(_) => upstream.push(received),
                     Action::Close(reason) => {
                         prop_assert_eq!(reason, Reason::HeartbeatMissed);
                         return Ok(());
