@@ -105,12 +105,7 @@ impl Dispatcher {
         ids: &[MessageId],
         now: Timestamp,
     ) -> Result<Vec<Upstream>, StoreError> {
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(row) = self.store.get(&upstream::key(line.project, *id), now).await? {
-                found.push(Upstream::from_row(*id, &row.value)?);
-            }
-        }
+        let found = queue::rows(&self.store, line.project, ids, now).await?;
         let gone = ids.len() - found.len();
         self.upstream.of(line.project).freed(line.number, gone);
         self.upstream.counters.resent.fetch_add(found.len() as u64, Ordering::Relaxed);

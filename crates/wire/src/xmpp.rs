@@ -6,6 +6,7 @@ mod cut;
 mod element;
 mod json;
 mod reader;
+mod sasl;
 mod write;
 
 pub use element::Element;
@@ -14,9 +15,10 @@ pub use json::{
     upstream,
 };
 pub use reader::{Incoming, MAX_ATTRIBUTES, MAX_DEPTH, MAX_PIECE, Reader};
+pub use sasl::Plain;
 pub use write::{
     Sasl, StanzaError, bare, bind_features, bind_result, close, header, iq_result, iq_unavailable,
-    sasl_failure, sasl_features, sasl_success, stanza_error, stream_error, to_app_server,
+    sasl_challenge, sasl_failure, sasl_features, sasl_success, stanza_error, stream_error, to_app_server,
 };
 
 /// The namespaces that matter here (RFC 6120 §4.8, §6, §7; RFC 3921 §3; XEP-0199; `protocol/xmpp.md`).

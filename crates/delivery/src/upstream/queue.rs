@@ -159,6 +159,7 @@ impl Queue {
         full
     }
 
+    /// Changes nothing before its end: a connection that ends meanwhile takes nothing with it.
     pub(super) async fn pull(
         &self,
         store: &Store,
@@ -168,59 +169,36 @@ impl Queue {
         now: Timestamp,
     ) -> Result<Vec<Upstream>, StoreError> {
         let _turn = self.turn.lock().await;
-        let mut limit = room.min(WINDOW);
-        let released = {
-            let mut state = self.state();
-            if state.lines.len() > 1 {
-                limit = limit.min(PORTION);
-            }
-            let Some(attached) = state.lines.get_mut(&line.number) else { return Ok(Vec::new()) };
-            attached.passed = false;
-            state.released.iter().take(limit).copied().collect::<Vec<_>>()
-        };
-        let mut pulled = self.pull_released(store, line.project, &released, now).await?;
+        let Some((limit, released)) = self.begin_pull(line, room) else { return Ok(Vec::new()) };
+        let mut pulled = rows(store, line.project, &released, now).await?;
+        let mut read = None;
         if pulled.len() < limit {
-            match self.read_on(store, line.project, limit - pulled.len(), next_id, now).await {
-                Ok(read) => pulled.extend(read),
-                Err(error) => {
-                    self.release(&pulled.iter().map(|upstream| upstream.id).collect::<Vec<_>>());
-                    return Err(error);
-                }
-            }
+            let on = self.read_on(store, line.project, limit - pulled.len(), next_id, now).await?;
+            read = Some((on.last, on.seen));
+            pulled.extend(on.found);
         }
         let mut state = self.state();
-        match state.lines.get_mut(&line.number) {
-            Some(attached) => attached.unacknowledged += pulled.len(),
-            // It left meanwhile, and does not know of these.
-            None => {
-                state.released.extend(pulled.iter().map(|upstream| upstream.id));
-                pulled.clear();
-            }
+        let Some(attached) = state.lines.get_mut(&line.number) else { return Ok(Vec::new()) };
+        attached.unacknowledged += pulled.len();
+        released.iter().for_each(|id| {
+            state.released.remove(id);
+        });
+        if let Some((last, seen)) = read {
+            state.read = last;
+            state.seen = seen.or(state.seen);
         }
-        if state.has_more() {
-            state.wake();
-        }
+        state.wake();
         Ok(pulled)
     }
 
-    async fn pull_released(
-        &self,
-        store: &Store,
-        project: ProjectNumber,
-        ids: &[MessageId],
-        now: Timestamp,
-    ) -> Result<Vec<Upstream>, StoreError> {
-        let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
-            if let Some(row) = store.get(&upstream::key(project, *id), now).await? {
-                found.push(Upstream::from_row(*id, &row.value)?);
-            }
-        }
+    /// How many, and those among them that somebody has given back.
+    fn begin_pull(&self, line: Line, room: usize) -> Option<(usize, Vec<MessageId>)> {
         let mut state = self.state();
-        ids.iter().for_each(|id| {
-            state.released.remove(id);
-        });
-        Ok(found)
+        let portion = if state.lines.len() > 1 { PORTION } else { WINDOW };
+        state.lines.get_mut(&line.number)?.passed = false;
+        let limit = room.min(portion);
+        let released = state.released.iter().take(limit).copied().collect();
+        Some((limit, released))
     }
 
     /// Reads rows that nobody has had since the start.
@@ -231,11 +209,11 @@ impl Queue {
         limit: usize,
         next_id: impl Fn() -> MessageId,
         now: Timestamp,
-    ) -> Result<Vec<Upstream>, StoreError> {
+    ) -> Result<ReadOn, StoreError> {
         let (from, end, stored) = {
             let state = self.state();
             if state.seen == Some(state.stored) {
-                return Ok(Vec::new());
+                return Ok(ReadOn { found: Vec::new(), last: state.read, seen: None });
             }
             // What begins to be written from now on has a later id, and may be there before one that is not.
             (state.read, state.writing.first().copied().unwrap_or_else(next_id), state.stored)
@@ -244,39 +222,58 @@ impl Queue {
         let start = from.map(|id| id.to_bytes().to_vec()).unwrap_or_default();
         let partition = upstream::partition(project);
         let page = store.scan(Table::Upstream, &partition, &start, limit + 1, now).await?;
-        let (mut found, mut last, mut complete) = (Vec::new(), from, page.next.is_none());
+        let mut read = ReadOn { found: Vec::new(), last: from, seen: page.next.is_none().then_some(stored) };
         for row in &page.rows {
             let id = upstream::id_of(&row.sort)?;
             if from.is_some_and(|from| id <= from) {
                 continue;
             }
-            if found.len() == limit {
-                complete = false;
-                break;
-            }
             if id >= end {
-                complete = true;
+                read.seen = Some(stored);
                 break;
             }
-            last = Some(id);
+            if read.found.len() == limit {
+                read.seen = None;
+                break;
+            }
+            read.last = Some(id);
             match Upstream::from_row(id, &row.value) {
-                Ok(upstream) => found.push(upstream),
+                Ok(upstream) => read.found.push(upstream),
                 // It must not keep the others from their app server.
                 Err(error) => tracing::error!(project = project.0, message.id = %id, "{error}"),
             }
         }
-        let mut state = self.state();
-        state.read = last;
-        if complete {
-            state.seen = Some(stored);
-        }
-        Ok(found)
+        Ok(read)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing panics between two changes of it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Where reading has come to.
+struct ReadOn {
+    found: Vec<Upstream>,
+    last: Option<MessageId>,
+    /// All rows that were durable when so many were have been read.
+    seen: Option<u64>,
+}
+
+/// Those of these rows that are still there.
+pub(super) async fn rows(
+    store: &Store,
+    project: ProjectNumber,
+    ids: &[MessageId],
+    now: Timestamp,
+) -> Result<Vec<Upstream>, StoreError> {
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(row) = store.get(&upstream::key(project, *id), now).await? {
+            found.push(Upstream::from_row(*id, &row.value)?);
+        }
+    }
+    Ok(found)
 }
 
 impl State {

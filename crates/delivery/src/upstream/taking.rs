@@ -174,32 +174,25 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Option<String>, StoreError> {
         let carried = self.carried(device, now).await?;
-        let said = match message.registration.as_deref().map(|text| (text, present(&self.tokens, text))) {
-            Some((text, Presented::Registration(id))) => Some((text.to_owned(), id)),
-            Some((_, Presented::Fid(fid))) => {
-                self.registration_of_fid(&fid, now).await.ok().map(|id| (self.token_of(fid.as_str(), id), id))
-            }
+        let said = message.registration.as_deref().map(|text| present(&self.tokens, text));
+        let said = match said {
+            Some(Presented::Registration(id)) => Some(id),
+            Some(Presented::Fid(fid)) => self.registration_of_fid(&fid, now).await.ok(),
+            // It does not say, or in a way of its own.
             _ => None,
         };
-        let is_of = |carried: &&Carried| {
-            carried.id().project == project && carried.recipient.category == message.category
+        let is_it = |carried: &&Carried| {
+            carried.id().project == project
+                && carried.recipient.category == message.category
+                && said.is_none_or(|id| carried.id() == id)
         };
-        if let Some((text, id)) = said {
-            return Ok(carried.iter().filter(is_of).any(|carried| carried.id() == id).then_some(text));
-        }
-        // It does not say, or in a way of its own: the newest of that app.
-        let newest = carried.iter().filter(is_of).max_by_key(|carried| {
+        let newest = |carried: &&Carried| {
             let RegistrationId { bucket, slot, .. } = carried.id();
             (bucket, slot)
-        });
-        Ok(newest.map(|carried| {
-            let fid = carried.recipient.fid.as_ref().map_or("", |fid| fid.as_str());
-            self.token_of(fid, carried.id())
-        }))
-    }
-
-    fn token_of(&self, fid: &str, id: RegistrationId) -> String {
-        registration_token(&self.tokens, fid, id)
+        };
+        let Some(id) = carried.iter().filter(is_it).max_by_key(newest).map(Carried::id) else { return Ok(None) };
+        let record = self.registration(id, now).await?;
+        Ok(record.map(|record| registration_token(&self.tokens, &record.prefix, id)))
     }
 }
 

@@ -38,6 +38,11 @@ pub fn sasl_success() -> String {
     format!("<success xmlns=\"{}\"/>", namespace::SASL)
 }
 
+/// Asks for the rest of a login.
+pub fn sasl_challenge() -> String {
+    format!("<challenge xmlns=\"{}\"/>", namespace::SASL)
+}
+
 /// How a login fails (RFC 6120 §6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sasl {

@@ -1,0 +1,154 @@
+//! What the listener has seen, for metrics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::session::{Counted, Reason};
+
+/// The codes of nacks, in the order of [`Snapshot::nacks`] (`protocol/xmpp.md` §4).
+pub const NACKS: [&str; 13] = [
+    "INVALID_JSON",
+    "BAD_REGISTRATION",
+    "SENDER_ID_MISMATCH",
+    "DEVICE_UNREGISTERED",
+    "BAD_ACK",
+    "SERVICE_UNAVAILABLE",
+    "INTERNAL_SERVER_ERROR",
+    "DEVICE_MESSAGE_RATE_EXCEEDED",
+    "TOPICS_MESSAGE_RATE_EXCEEDED",
+    "CONNECTION_DRAINING",
+    "INVALID_APNS_CREDENTIAL",
+    "AUTHENTICATION_FAILED",
+    "QUOTA_EXCEEDED",
+];
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, count: usize) {
+        self.0.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) ended: Counter,
+    pub(crate) logins: Counter,
+    pub(crate) logouts: Counter,
+    pub(crate) received: Counter,
+    acks: Counter,
+    nacks: [Counter; NACKS.len()],
+    stanza_errors: Counter,
+    pub(crate) over_capacity: Counter,
+    pub(crate) over_address: Counter,
+    pub(crate) over_address_logins: Counter,
+    gave_way: Counter,
+    unreadable: Counter,
+    logins_refused: Counter,
+    logins_missing: Counter,
+    too_many: Counter,
+    idle: Counter,
+    stalled: Counter,
+    drained: Counter,
+}
+
+/// The counters at one moment. All but the first three only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Sockets open now, logged in or not.
+    pub connections: u64,
+    /// App servers logged in now.
+    pub app_servers: u64,
+    /// Sockets open now whose app server has not logged in yet.
+    pub newcomers: u64,
+    pub accepted: u64,
+    pub logins: u64,
+    /// Messages that were given on to be delivered.
+    pub received: u64,
+    pub acks: u64,
+    /// By code, in the order of [`NACKS`].
+    pub nacks: [u64; NACKS.len()],
+    pub stanza_errors: u64,
+    /// Connections refused for being too many.
+    pub over_capacity: u64,
+    /// Connections refused because their address has too many.
+    pub over_address: u64,
+    /// Connections refused because their address has too many that have not logged in.
+    pub over_address_logins: u64,
+    /// Connections that took long to log in, closed because others waited.
+    pub gave_way: u64,
+    pub unreadable: u64,
+    pub logins_refused: u64,
+    /// Connections that did not log in in time.
+    pub logins_missing: u64,
+    /// Connections refused because their sender has too many.
+    pub too_many: u64,
+    /// Connections closed because their app server said nothing for long.
+    pub idle: u64,
+    /// Connections closed because their app server read nothing.
+    pub stalled: u64,
+    pub drained: u64,
+}
+
+impl Counters {
+    pub(crate) fn count(&self, what: Counted) {
+        match what {
+            Counted::Ack => self.acks.add(1),
+            Counted::StanzaError => self.stanza_errors.add(1),
+            Counted::Nack(code) => {
+                if let Some(place) = NACKS.iter().position(|known| *known == code) {
+                    self.nacks[place].add(1);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn ended(&self, reason: Reason) {
+        self.ended.add(1);
+        match reason {
+            Reason::Unreadable => self.unreadable.add(1),
+            Reason::LoginRefused => self.logins_refused.add(1),
+            Reason::LoginTimeout => self.logins_missing.add(1),
+            Reason::GaveWay => self.gave_way.add(1),
+            Reason::TooMany => self.too_many.add(1),
+            Reason::Idle => self.idle.add(1),
+            Reason::Stalled => self.stalled.add(1),
+            Reason::Drained => self.drained.add(1),
+            Reason::Ended | Reason::PeerClosed | Reason::Shutdown => {}
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        // What ended is read first: a difference must not fall below zero.
+        let (ended, logouts) = (self.ended.get(), self.logouts.get());
+        Snapshot {
+            connections: self.accepted.get().saturating_sub(ended),
+            app_servers: self.logins.get().saturating_sub(logouts),
+            // The listener knows.
+            newcomers: 0,
+            accepted: self.accepted.get(),
+            logins: self.logins.get(),
+            received: self.received.get(),
+            acks: self.acks.get(),
+            nacks: std::array::from_fn(|place| self.nacks[place].get()),
+            stanza_errors: self.stanza_errors.get(),
+            over_capacity: self.over_capacity.get(),
+            over_address: self.over_address.get(),
+            over_address_logins: self.over_address_logins.get(),
+            gave_way: self.gave_way.get(),
+            unreadable: self.unreadable.get(),
+            logins_refused: self.logins_refused.get(),
+            logins_missing: self.logins_missing.get(),
+            too_many: self.too_many.get(),
+            idle: self.idle.get(),
+            stalled: self.stalled.get(),
+            drained: self.drained.get(),
+        }
+    }
+}
