@@ -7,11 +7,11 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use cresset_wire::legacy::Downstream;
 
 /// Delivered at a time: what clients may have unanswered.
-pub const WINDOW: usize = 100;
+pub(super) const WINDOW: usize = 100;
 /// Unanswered, whatever becomes of them: aiofcm has so many (`clients/legacy-clients.md` §5).
-pub const MAX_PENDING: usize = 1_000;
+pub(super) const MAX_PENDING: usize = 1_000;
 /// Bytes of them. Two hundred and fifty of the largest messages.
-pub const MAX_PENDING_BYTES: usize = 1 << 20;
+pub(super) const MAX_PENDING_BYTES: usize = 1 << 20;
 /// Ids remembered to tell duplicates on one connection; Google's number is not known.
 const REMEMBERED: usize = 4_096;
 

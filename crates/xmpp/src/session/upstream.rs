@@ -9,7 +9,7 @@ use cresset_wire::xmpp::{self, RECEIPT_FROM, RECEIPT_PREFIX};
 
 /// What is not acknowledged for so long is given once more (Google's time is not known; "minutes",
 /// `protocol/xmpp.md` §5).
-pub const RESEND_AFTER: Duration = Duration::from_secs(5 * 60);
+pub(super) const RESEND_AFTER: Duration = Duration::from_secs(5 * 60);
 
 #[derive(Debug, Default)]
 pub(super) struct Given {
