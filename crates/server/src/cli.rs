@@ -61,6 +61,9 @@ pub struct Up {
     /// MCS: the connection that devices keep
     #[arg(long, value_name = "PORT", default_value_t = 5228, env = "CRESSET_MCS_PORT")]
     pub mcs_port: u16,
+    /// XMPP: the connection that app servers of old keep; "off": not served
+    #[arg(long, value_name = "PORT", default_value = "5235", env = "CRESSET_XMPP_PORT")]
+    pub xmpp_port: XmppPort,
     /// Loopback address for `cresset exec`, where 443 and 5228 are listened to if that is allowed; "none": do not
     #[arg(long, value_name = "ADDRESS", default_value = crate::exec::ADDRESS, env = "CRESSET_EXEC_ADDRESS")]
     pub exec_address: String,
@@ -76,6 +79,10 @@ pub struct Up {
     #[command(flatten)]
     pub log: LogArgs,
 }
+
+/// Unlike the other ports it may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XmppPort(Option<u16>);
 
 #[derive(Debug, Args)]
 pub struct LogArgs {
@@ -113,6 +120,9 @@ pub struct Serve {
     /// Overrides the port of `listen.mcs`
     #[arg(long, value_name = "PORT", env = "CRESSET_MCS_PORT")]
     pub mcs_port: Option<u16>,
+    /// Overrides the port of `listen.xmpp`; "off": not served
+    #[arg(long, value_name = "PORT", env = "CRESSET_XMPP_PORT")]
+    pub xmpp_port: Option<XmppPort>,
     /// Overrides `quotas.profile`
     #[arg(long, value_enum, env = "CRESSET_QUOTAS")]
     pub quotas: Option<QuotaProfile>,
@@ -487,11 +497,26 @@ impl Up {
         config.listen.https = SocketAddr::new(self.listen, self.https_port);
         config.listen.http = SocketAddr::new(self.listen, self.http_port);
         config.listen.mcs = SocketAddr::new(self.listen, self.mcs_port);
+        config.listen.xmpp = self.xmpp_port.at(self.listen);
         config.listen.exec =
             if self.exec_address == "none" { String::new() } else { self.exec_address.clone() };
         config.quotas.profile = self.quotas;
         self.log.apply(&mut config);
         config
+    }
+}
+
+impl XmppPort {
+    fn at(self, address: IpAddr) -> String {
+        self.0.map_or_else(String::new, |port| SocketAddr::new(address, port).to_string())
+    }
+}
+
+impl std::str::FromStr for XmppPort {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "off" { Ok(Self(None)) } else { text.parse().map(|port| Self(Some(port))) }
     }
 }
 
@@ -513,6 +538,10 @@ impl Serve {
             if let Some(port) = port {
                 address.set_port(port);
             }
+        }
+        if let Some(port) = self.xmpp_port {
+            let address = config.listen.xmpp.parse().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at: SocketAddr| at.ip());
+            config.listen.xmpp = port.at(address);
         }
         if let Some(profile) = self.quotas {
             config.quotas.profile = profile;

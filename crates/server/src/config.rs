@@ -34,6 +34,9 @@ pub struct Listen {
     pub https: SocketAddr,
     pub http: SocketAddr,
     pub mcs: SocketAddr,
+    /// Empty: not served. The second is the port for testing, and empty if left out.
+    pub xmpp: String,
+    pub xmpp_testing: String,
     /// An address of its own on loopback for `cresset exec`; empty: none.
     pub exec: String,
 }
@@ -67,6 +70,8 @@ pub enum LogFormat {
 pub struct Limits {
     pub http_connections: usize,
     pub device_connections: usize,
+    pub xmpp_connections: usize,
+    pub xmpp_connections_per_sender: usize,
     pub device_days: u32,
     pub connections_per_address: usize,
     pub http_connections_per_address: usize,
@@ -202,6 +207,8 @@ impl Default for Listen {
             https: any(8443),
             http: SocketAddr::from(([127, 0, 0, 1], 8080)),
             mcs: any(5228),
+            xmpp: any(5235).to_string(),
+            xmpp_testing: String::new(),
             exec: String::new(),
         }
     }
@@ -225,6 +232,8 @@ impl Default for Limits {
         Self {
             http_connections: 10_000,
             device_connections: 1_000_000,
+            xmpp_connections: 10_000,
+            xmpp_connections_per_sender: 2_500,
             device_days: 270,
             connections_per_address: 10_000,
             http_connections_per_address: 2_500,
@@ -280,6 +289,7 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, String> {
         let config: Self = toml::from_str(text).map_err(|e| one_line(&e, text))?;
         config.check_limits()?;
+        config.xmpp_addresses().map_err(|e| e.to_string())?;
         config.telemetry.check()?;
         crate::outgoing::check(&config.outgoing)?;
         match (&config.tls.certificate, &config.tls.key) {
@@ -301,6 +311,8 @@ impl Config {
         };
         within("http_connections", self.limits.http_connections as u64, 100_000_000)?;
         within("device_connections", self.limits.device_connections as u64, 100_000_000)?;
+        within("xmpp_connections", self.limits.xmpp_connections as u64, 1_000_000)?;
+        within("xmpp_connections_per_sender", self.limits.xmpp_connections_per_sender as u64, 1_000_000)?;
         within("waiting_writes", self.limits.waiting_writes as u64, 1_000_000)?;
         within("store_cache_mb", self.limits.store_cache_mb, 1 << 20)?;
         within("live_fanouts", self.limits.live_fanouts as u64, 1_000_000)?;
@@ -313,6 +325,15 @@ impl Config {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Where app servers connect by XMPP.
+    pub fn xmpp_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
+        let of = |key: &str, text: &str| {
+            text.parse().map_err(|_| Failure::new(format!("listen.{key}: `{text}` is not an address and a port")))
+        };
+        let keys = [("xmpp", &self.listen.xmpp), ("xmpp_testing", &self.listen.xmpp_testing)];
+        keys.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| of(key, text)).collect()
     }
 
     /// The address that `cresset exec` leads to, if there is to be one.
@@ -397,6 +418,18 @@ mod tests {
     fn exec_needs_the_private_ca() {
         let text = "[listen]\nexec = \"127.83.0.1\"\n[tls]\ncertificate = \"a\"\nkey = \"b\"\n";
         assert!(Config::parse(text).unwrap_err().contains("listen.exec"));
+    }
+
+    #[test]
+    fn xmpp_is_served_where_it_is_asked_for() {
+        let addresses = |text: &str| {
+            let config = Config::parse(&format!("[listen]\n{text}\n")).unwrap();
+            config.xmpp_addresses().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(addresses(""), ["0.0.0.0:5235"]);
+        assert_eq!(addresses("xmpp_testing = \"[::1]:5236\""), ["0.0.0.0:5235", "[::1]:5236"]);
+        assert!(addresses("xmpp = \"\"").is_empty());
+        assert!(Config::parse("[listen]\nxmpp = \"5235\"").unwrap_err().contains("listen.xmpp"));
     }
 
     #[test]

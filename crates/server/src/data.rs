@@ -26,6 +26,9 @@ pub struct Running {
     pub https: std::net::SocketAddr,
     pub http: std::net::SocketAddr,
     pub mcs: std::net::SocketAddr,
+    /// Absent if XMPP is not served.
+    #[serde(default)]
+    pub xmpp: Option<std::net::SocketAddr>,
     /// Where 443 and 5228 are listened to for `cresset exec`.
     pub exec: Option<std::net::IpAddr>,
     /// Why there is no such address, when one was wanted.
@@ -238,6 +241,7 @@ mod tests {
             https: address,
             http: address,
             mcs: address,
+            xmpp: Some(address),
             exec: None,
             exec_refused: None,
         };

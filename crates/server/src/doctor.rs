@@ -28,8 +28,9 @@ pub fn run(args: &crate::cli::Doctor) -> Result<(), Failure> {
     }
     let folder = DataFolder::open(&args.data.folder)?;
     let running = folder.must_run()?;
+    let xmpp = running.xmpp.map_or_else(|| "not served".to_owned(), |address| address.to_string());
     println!(
-        "Cresset runs as process {}: HTTPS {}, HTTP {}, MCS {}.",
+        "Cresset runs as process {}: HTTPS {}, HTTP {}, MCS {}, XMPP {xmpp}.",
         running.pid, running.https, running.http, running.mcs
     );
     let Some(address) = running.exec else {

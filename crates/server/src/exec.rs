@@ -29,23 +29,27 @@ const NOT_STARTED: u8 = 125;
 
 const HTTPS_PORT: u16 = 443;
 const MCS_PORT: u16 = 5228;
+const XMPP_PORT: u16 = 5235;
 
 pub struct ExecListeners {
     pub address: IpAddr,
     pub https: TcpListener,
     pub mcs: TcpListener,
+    /// Absent if XMPP is not served.
+    pub xmpp: Option<TcpListener>,
 }
 
 /// Listens at the ports that clients have in their code, where that is allowed; else says why not.
 /// It is a convenience: the server serves without it.
-pub fn listen(address: Option<IpAddr>) -> (Option<ExecListeners>, Option<String>) {
+pub fn listen(address: Option<IpAddr>, with_xmpp: bool) -> (Option<ExecListeners>, Option<String>) {
     let Some(first) = address else { return (None, None) };
     let mut refused = None;
     for address in neighbours(first) {
         let bind = |port| http::bind(SocketAddr::new(address, port), "--exec-address");
-        match (bind(HTTPS_PORT), bind(MCS_PORT)) {
-            (Ok(https), Ok(mcs)) => return (Some(ExecListeners { address, https, mcs }), None),
-            (Err(e), _) | (_, Err(e)) => refused = refused.or(Some(e.to_string())),
+        let xmpp = || with_xmpp.then(|| bind(XMPP_PORT)).transpose();
+        match bind(HTTPS_PORT).and_then(|https| Ok((https, bind(MCS_PORT)?, xmpp()?))) {
+            Ok((https, mcs, xmpp)) => return (Some(ExecListeners { address, https, mcs, xmpp }), None),
+            Err(e) => refused = refused.or(Some(e.to_string())),
         }
     }
     (None, refused)

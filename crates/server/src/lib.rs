@@ -1,6 +1,7 @@
 //! Cresset, whole: configuration, wiring, telemetry, command line. The binary is `main.rs`; this
 //! library is for the tests that start a server in their own process.
 
+mod app_servers;
 mod background;
 pub mod cli;
 mod clock;

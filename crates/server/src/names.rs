@@ -32,8 +32,10 @@ pub(crate) const MCS: [&str; 10] = [
     "alt8-mtalk.google.com",
 ];
 
-/// Reached on 5235: legacy XMPP, which comes later; the name is already in the certificate.
-pub(crate) const XMPP: [&str; 2] = ["fcm-xmpp.googleapis.com", "gcm-xmpp.googleapis.com"];
+/// Reached on 5235: legacy XMPP (`protocol/xmpp.md` §1). Some clients compare the certificate with the
+/// domain that they log in with, which is `gcm.` or `fcm.googleapis.com`.
+pub(crate) const XMPP: [&str; 3] =
+    ["fcm-xmpp.googleapis.com", "gcm-xmpp.googleapis.com", "gcm.googleapis.com"];
 
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     HTTPS.into_iter().chain(MCS).chain(XMPP)

@@ -156,6 +156,11 @@ pub(crate) fn https_config(identity: &Identity) -> Result<Arc<rustls::ServerConf
     Ok(Arc::new(config))
 }
 
+/// XMPP knows no ALPN: whatever a client offers is ignored (`protocol/xmpp.md` §1).
+pub(crate) fn xmpp_config(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, Failure> {
+    Ok(Arc::new(server_config(identity)?))
+}
+
 /// The one certificate, whatever name a client asks for, or none.
 pub(crate) fn resolver(identity: &Identity) -> Result<Arc<dyn ResolvesServerCert>, Failure> {
     let provider = rustls::crypto::aws_lc_rs::default_provider();

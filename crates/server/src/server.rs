@@ -85,12 +85,15 @@ impl Server {
         let https = http::bind(config.listen.https, "--https-port")?;
         let plain = http::bind(config.listen.http, "--http-port")?;
         let mcs = http::bind(config.listen.mcs, "--mcs-port")?;
+        let xmpp_addresses = config.xmpp_addresses()?;
+        let bind_xmpp = |address: &SocketAddr| http::bind(*address, "--xmpp-port");
+        let mut xmpp_sockets = xmpp_addresses.iter().map(bind_xmpp).collect::<Result<Vec<_>, _>>()?;
         if !config.listen.http.ip().is_loopback() {
             tracing::warn!(
                 "listen.http is not on loopback: what goes through it, keys too, is not encrypted"
             );
         }
-        let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?);
+        let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?, !xmpp_addresses.is_empty());
 
         let dispatcher =
             Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;
@@ -152,6 +155,7 @@ impl Server {
             https: local_address(&https)?,
             http: local_address(&plain)?,
             mcs: local_address(&mcs)?,
+            xmpp: xmpp_sockets.first().map(local_address).transpose()?,
             exec: exec_listeners.as_ref().map(|listeners| listeners.address),
             exec_refused,
         };
@@ -160,6 +164,7 @@ impl Server {
         if let Some(exec) = exec_listeners {
             http_listeners.push((listener(fcm), exec.https, Some(tls)));
             mcs_listeners.push(exec.mcs);
+            xmpp_sockets.extend(exec.xmpp);
         }
         let devices = crate::devices::spawn(
             &mut listeners,
@@ -172,11 +177,21 @@ impl Server {
         )?;
         let courier =
             crate::outgoing::spawn(&mut listeners, &config.outgoing, &core, &dispatcher, stopping.clone())?;
+        let app_servers = crate::app_servers::spawn(
+            &mut listeners,
+            config,
+            &certificate,
+            &core,
+            &dispatcher,
+            xmpp_sockets,
+            stopping.clone(),
+        )?;
         let sources = Sources {
             courier,
             engine: core.engine.clone(),
             dispatcher: dispatcher.clone(),
             devices,
+            app_servers,
             door: door.clone(),
             sends,
             requests: requests.clone(),

@@ -31,7 +31,8 @@ pub async fn serve(config: Config) -> Result<(), Failure> {
     crate::files::allow_as_configured(&config);
     let server = Server::start(&config).await?;
     let running = &server.running;
-    tracing::info!(https = %running.https, http = %running.http, mcs = %running.mcs, data = %server.folder.path().display(), "Cresset serves");
+    let xmpp = running.xmpp.map_or_else(|| "off".to_owned(), |address| address.to_string());
+    tracing::info!(https = %running.https, http = %running.http, mcs = %running.mcs, xmpp = xmpp.as_str(), data = %server.folder.path().display(), "Cresset serves");
     serve_until_told(server).await
 }
 
@@ -80,6 +81,7 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
          \x20 HTTPS   https://{}   send API, OAuth, registration (HTTP/1.1, HTTP/2)\n\
          \x20 HTTP    http://{}   the same without TLS, /healthz, /readyz\n\
          \x20 MCS     {}   devices stay connected here\n\
+         \x20 XMPP    {}   app servers of old stay connected here\n\
          \x20 data    {}\n\
          \x20 CA      {}\n\n\
          \x20 project {id}   number and sender id {}   API key {}\n\
@@ -89,6 +91,7 @@ fn screenful(server: &Server, id: &ProjectId, token: Option<&str>) -> String {
         running.https,
         running.http,
         running.mcs,
+        running.xmpp.map_or_else(|| "not served".to_owned(), |address| address.to_string()),
         server.folder.path().display(),
         server.folder.ca().display(),
         project.number,

@@ -13,6 +13,14 @@ pub(crate) async fn deliver(
     downstream: Downstream,
     now: Timestamp,
 ) -> Result<Sent, LegacyError> {
-    let sent = dispatcher.send(sender, downstream.message, downstream.dry_run, now).await;
-    sent.map(|_| Sent::One { canonical: None }).map_err(|rejection| LegacyError::from(&rejection))
+    let sent = dispatcher.send_in_full(sender, downstream.message, downstream.dry_run, now).await;
+    match sent.map_err(|rejection| LegacyError::from(&rejection))? {
+        cresset_delivery::Sent::One(_) => Ok(Sent::One { canonical: None }),
+        cresset_delivery::Sent::Group(group) if group.sent == 0 => {
+            Err(group.refusal.as_ref().map_or(LegacyError::NotRegistered, LegacyError::from))
+        }
+        cresset_delivery::Sent::Group(group) => {
+            Ok(Sent::Group { success: group.sent, failed: group.failed })
+        }
+    }
 }

@@ -1,8 +1,9 @@
 //! Every metric there is. Its names and texts are what docs/reference/metrics.md is made of.
 
-use cresset_delivery::End;
+use cresset_delivery::{End, UpstreamSnapshot as Upstream, Why};
 use cresset_device::Snapshot as Devices;
 use cresset_outbound::TOLD;
+use cresset_xmpp::{NACKS, Snapshot as AppServers};
 use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
 
 use super::Readings;
@@ -12,6 +13,8 @@ use crate::http::door::Snapshot as Door;
 pub(super) fn families(readings: &Readings) -> Vec<Family> {
     [
         devices(&readings.devices),
+        app_servers(&readings.app_servers),
+        upstream(&readings.upstream),
         http(&readings.door),
         requests(readings),
         sends(&readings.sends),
@@ -100,6 +103,126 @@ fn devices(seen: &Devices) -> Vec<Family> {
             "messages",
             "Messages that have no form for their device.",
             seen.undeliverable,
+        ),
+    ]
+}
+
+fn app_servers(seen: &AppServers) -> Vec<Family> {
+    let refused = [
+        ("capacity", seen.over_capacity),
+        ("address", seen.over_address),
+        ("address_silent", seen.over_address_logins),
+        ("sender", seen.too_many),
+        ("gave_way", seen.gave_way),
+        ("login_refused", seen.logins_refused),
+        ("login_missing", seen.logins_missing),
+    ];
+    let closed = [
+        ("unreadable", seen.unreadable),
+        ("idle", seen.idle),
+        ("stalled", seen.stalled),
+        ("drained", seen.drained),
+    ];
+    let answers = [("ack", seen.acks), ("stanza_error", seen.stanza_errors)];
+    let answers = answers.into_iter().chain(NACKS.into_iter().zip(seen.nacks));
+    vec![
+        Family::gauge(
+            "cresset_xmpp",
+            "connections",
+            "Open connections of app servers, logged in or not.",
+            seen.connections,
+        ),
+        Family::gauge(
+            "cresset_xmpp_waiting",
+            "connections",
+            "Those of them that have not logged in yet.",
+            seen.newcomers,
+        ),
+        Family::gauge(
+            "cresset_xmpp_connected",
+            "app_servers",
+            "App servers that are connected and logged in.",
+            seen.app_servers,
+        ),
+        Family::counter(
+            "cresset_xmpp_accepted",
+            "connections",
+            "Connections of app servers that were let in.",
+            seen.accepted,
+        ),
+        Family::counter("cresset_xmpp", "logins", "Logins of app servers.", seen.logins),
+        Family::counters_by(
+            "cresset_xmpp_refused",
+            "connections",
+            "Connections of app servers that were refused or ended before a login: for being too many in all, of one \
+             address or of one sender, for not logging in, for a server key that is not the sender's.",
+            &["reason"],
+            refused,
+        ),
+        Family::counters_by(
+            "cresset_xmpp_closed",
+            "connections",
+            "Connections of app servers that the server closed: for what is no XMPP, for saying or reading nothing, \
+             or because the server stops.",
+            &["reason"],
+            closed,
+        ),
+        Family::counter(
+            "cresset_xmpp_received",
+            "messages",
+            "Messages of app servers that were given on to be delivered.",
+            seen.received,
+        ),
+        Family::counters_by(
+            "cresset_xmpp",
+            "answers",
+            "Answers to messages of app servers: acks, nacks by their code, and stanzas that were sent back.",
+            &["answer"],
+            answers,
+        ),
+    ]
+}
+
+fn upstream(seen: &Upstream) -> Vec<Family> {
+    let taken = [("durable", seen.taken), ("duplicate", seen.duplicates), ("refused", seen.refused)];
+    vec![
+        Family::counters_by(
+            "cresset_upstream_taken",
+            "messages",
+            "Messages of devices for app servers: made durable, there before, or not taken for now.",
+            &["outcome"],
+            taken,
+        ),
+        Family::counters_by(
+            "cresset_upstream_dropped",
+            "messages",
+            "Messages of devices that no app server will get, by the reason.",
+            &["reason"],
+            Why::ALL.into_iter().map(Why::name).zip(seen.dropped),
+        ),
+        Family::counter(
+            "cresset_upstream",
+            "receipts",
+            "Receipts for messages that reached their devices.",
+            seen.receipts,
+        ),
+        Family::counter(
+            "cresset_upstream_sent",
+            "messages",
+            "Messages of devices and receipts that were given to app servers; one may be given to another later.",
+            seen.sent,
+        ),
+        Family::counter(
+            "cresset_upstream_resent",
+            "messages",
+            "Those that were given to the same connection again, for want of an ack.",
+            seen.resent,
+        ),
+        Family::counter(
+            "cresset_upstream_acknowledged",
+            "messages",
+            "Those that app servers said they have.",
+            seen.acknowledged,
         ),
     ]
 }
