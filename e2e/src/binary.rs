@@ -130,7 +130,7 @@ fn spawn(program: &Path, command: &[&OsStr], folder: &Path, surroundings: &Surro
         .args(command)
         .envs(surroundings.variables.iter().map(|(name, value)| (name, value)))
         .stderr(log)
-        .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0"])
+        .args(["--https-port", "0", "--http-port", "0", "--mcs-port", "0", "--xmpp-port", "0"])
         .arg("--data")
         .arg(folder)
         .stdin(Stdio::null())

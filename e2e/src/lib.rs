@@ -8,6 +8,7 @@ mod http2;
 mod mcs;
 mod server;
 mod world;
+mod xmpp;
 
 pub use binary::{Binary, Surroundings};
 pub use credential::{Trust, access_token, now};
@@ -15,6 +16,7 @@ pub use http2::{Answer, Http2, take};
 pub use mcs::{RawMcs, login_bytes};
 pub use server::{TestServer, config, patiently};
 pub use world::{Device, World, id_of};
+pub use xmpp::{FromServer, RawXmpp, message as xmpp_message};
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub type Outcome<T> = Result<T, Failure>;

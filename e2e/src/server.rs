@@ -49,7 +49,8 @@ impl TestServer {
     pub async fn world(&self) -> Outcome<World> {
         let project = self.server.identity.project("demo").ok_or("the project is gone")?;
         let number = project.number.to_string();
-        World::open(self.server.running.clone(), self.server.folder.path(), &self.account, number).await
+        let key = project.server_keys.first().ok_or("the project has no server key")?;
+        World::open(self.server.running.clone(), self.server.folder.path(), &self.account, number, key).await
     }
 
     /// Another web app of the project, as its pages are configured.
@@ -95,6 +96,7 @@ pub fn config(folder: &Path) -> Config {
     config.quotas.profile = QuotaProfile::Off;
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
+    config.listen.xmpp = any.to_string();
     config
 }
 

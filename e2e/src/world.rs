@@ -12,7 +12,7 @@ use cresset_server::Running;
 use serde_json::{Value, json};
 
 use crate::credential::access_token_at;
-use crate::{Answer, Binary, Http2, Outcome, Trust, access_token};
+use crate::{Answer, Binary, Http2, Outcome, RawXmpp, Trust, access_token};
 
 /// The Android app that devices here have.
 pub(crate) const PACKAGE: &str = "com.example.demo";
@@ -26,6 +26,8 @@ pub struct World {
     pub access: String,
     /// The project's number, which devices register with.
     pub sender_id: String,
+    /// What app servers of old show.
+    pub server_key: String,
     pub devices: Client,
     account: Value,
     http: Http2,
@@ -45,6 +47,7 @@ impl World {
         folder: &Path,
         account: &Value,
         sender_id: impl Into<String>,
+        server_key: impl Into<String>,
     ) -> Outcome<Self> {
         let trust = Trust::of_folder(folder)?;
         let access = access_token(running.https, &trust, account).await?;
@@ -52,7 +55,8 @@ impl World {
         let devices = devices(&running, &trust, running.mcs)?;
         let project = account["project_id"].as_str().ok_or("the service account has no project")?.to_owned();
         let account = account.clone();
-        Ok(Self { running, trust, project, access, sender_id: sender_id.into(), devices, account, http })
+        let (sender_id, server_key) = (sender_id.into(), server_key.into());
+        Ok(Self { running, trust, project, access, sender_id, server_key, devices, account, http })
     }
 
     /// The demo project of a binary.
@@ -61,7 +65,8 @@ impl World {
         let account: Value = serde_json::from_slice(&std::fs::read(folder.join("credentials/demo.json"))?)?;
         let shown: Value = serde_json::from_slice(&binary.ask(&["project", "show", "demo", "--json"])?)?;
         let sender_id = shown["projectNumber"].as_str().ok_or("the project has no number")?;
-        Self::open(binary.running.clone(), folder, &account, sender_id).await
+        let server_key = shown["serverKeys"][0].as_str().ok_or("the project has no server key")?;
+        Self::open(binary.running.clone(), folder, &account, sender_id, server_key).await
     }
 
     /// A new device with a registration.
@@ -74,6 +79,12 @@ impl World {
 
     pub async fn connect(&self, device: &Device) -> Outcome<Connection> {
         Ok(self.devices.connect(&device.credentials, ConnectOptions::default()).await?)
+    }
+
+    /// An app server of old, connected by XMPP.
+    pub async fn app_server(&self) -> Outcome<RawXmpp> {
+        let address = self.running.xmpp.ok_or("XMPP is not served")?;
+        RawXmpp::log_in(address, &self.trust, &self.sender_id, &self.server_key).await
     }
 
     /// Devices that connect to another address than the server's, and by it to the server.

@@ -298,9 +298,9 @@ fn cresset() -> Result<PathBuf, String> {
 /// A configuration with FCM's quotas, but for the project's.
 fn limits(folder: &Path) -> Result<PathBuf, String> {
     let path = folder.join("limited.toml");
-    // 5228 on every address would leave none for `cresset exec`.
+    // 5228 and 5235 on every address would leave none for `cresset exec`.
     let text = format!(
-        "[listen]\nmcs = \"127.0.0.1:5228\"\nexec = \"{ADDRESS}\"\n\
+        "[listen]\nmcs = \"127.0.0.1:5228\"\nxmpp = \"127.0.0.1:5235\"\nexec = \"{ADDRESS}\"\n\
          [quotas]\nprofile = \"fcm\"\nproject_per_minute = {PROJECT_PER_MINUTE}\n"
     );
     std::fs::write(&path, text).map_err(|e| format!("cannot write {}: {e}", path.display()))?;

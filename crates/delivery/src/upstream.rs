@@ -112,28 +112,25 @@ impl Dispatcher {
         Ok(found)
     }
 
-    /// The app server has these. If that cannot be made durable they come again, to any line.
-    pub async fn acknowledge_upstream(
-        &self,
+    /// The app server has these: nobody gets them from now on. If that cannot be made durable they come
+    /// again, to any line.
+    pub fn acknowledge_upstream(
+        self: &Arc<Self>,
         line: Line,
-        ids: &[MessageId],
+        ids: Vec<MessageId>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let queue = self.upstream.of(line.project);
-        let mut batch = Batch::default();
-        ids.iter().for_each(|id| batch.delete(upstream::key(line.project, *id)));
-        let deleted = self.store.write(batch, now).await;
-        queue.freed(line.number, ids.len());
-        match deleted {
-            Ok(_) => {
-                queue.deleted(ids.len());
-                self.upstream.counters.acknowledged.fetch_add(ids.len() as u64, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                queue.release(ids);
-                Err(error)
-            }
+    ) -> impl Future<Output = Result<(), StoreError>> + Send + use<> {
+        let (this, queue) = (self.clone(), self.upstream.of(line.project));
+        queue.acknowledging(&ids);
+        async move {
+            let mut batch = Batch::default();
+            ids.iter().for_each(|id| batch.delete(upstream::key(line.project, *id)));
+            let deleted = this.store.write(batch, now).await;
+            queue.freed(line.number, ids.len());
+            queue.acknowledged(&ids, deleted.is_ok());
+            deleted?;
+            this.upstream.counters.acknowledged.fetch_add(ids.len() as u64, Ordering::Relaxed);
+            Ok(())
         }
     }
 

@@ -23,6 +23,7 @@ impl Place {
         let mut config = Config { data: folder.path().join("data"), ..Config::default() };
         let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
+        config.listen.xmpp = any.to_string();
         let server = Server::start(&config).await.unwrap();
         let place = Self { server, folder };
         place.run(&["project", "create", "demo"]);

@@ -385,8 +385,9 @@ impl<'a> Serving<'a> {
     fn acknowledge(&mut self, id: MessageId) {
         let Some(line) = self.line else { return };
         let context = self.context.clone();
+        let acknowledged = context.dispatcher.acknowledge_upstream(line, vec![id], (context.clock)());
         tokio::spawn(async move {
-            if let Err(error) = context.dispatcher.acknowledge_upstream(line, &[id], (context.clock)()).await {
+            if let Err(error) = acknowledged.await {
                 complain(&context, "an app server's ack could not be stored", &error);
             }
         });

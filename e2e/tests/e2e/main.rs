@@ -17,3 +17,4 @@ mod start;
 mod support;
 mod topics;
 mod trace;
+mod xmpp;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_wire::mcs::{
-    self, DataMessageStanza, Decoder, Frame, HeartbeatAck, HeartbeatPing, HeartbeatStat, Incoming, IqStanza,
+    self, AppData, DataMessageStanza, Decoder, Frame, HeartbeatAck, HeartbeatPing, HeartbeatStat, Incoming, IqStanza,
     LoginRequest, Role, STREAM_ACK, SelectiveAck,
 };
 use futures_util::Stream;
@@ -70,6 +70,24 @@ impl Received {
     }
 }
 
+/// What an app instance has to say to the app servers of its project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// The project's number.
+    pub sender_id: String,
+    /// The app that it is of: as it registered.
+    pub category: String,
+    /// Its registration token.
+    pub token: String,
+    /// Tells it from others of the same app instance.
+    pub message_id: String,
+    /// By which the server tells a message that is sent again.
+    pub persistent_id: String,
+    pub data: Vec<(String, String)>,
+    /// How long it may wait for an app server: 86,400 at most.
+    pub ttl_seconds: u32,
+}
+
 /// One device, logged in.
 pub struct Connection {
     stream: TlsStream<TcpStream>,
@@ -87,6 +105,8 @@ pub struct Connection {
     frames_sent: u32,
     /// How many of those the server has said to have.
     frames_had: u32,
+    /// Messages that came while something else was waited for.
+    early: VecDeque<Received>,
     acks: Acks,
     ping_after: Option<Duration>,
     /// When the server was last heard, or asked for a sign of life.
@@ -120,6 +140,7 @@ impl Connection {
             frames_received: 0,
             frames_sent: 0,
             frames_had: 0,
+            early: VecDeque::new(),
             acks: options.acks,
             ping_after: options.ping_after,
             quiet_since: Instant::now(),
@@ -134,7 +155,57 @@ impl Connection {
     /// The next message; `None` when the server has ended the connection. Heartbeats are answered
     /// on the way, so somebody must be waiting here. May be cancelled.
     pub async fn next(&mut self) -> Result<Option<Received>, Error> {
+        if let Some(message) = self.early.pop_front() {
+            return Ok(Some(message));
+        }
+        self.read_message(None).await
+    }
+
+    /// Sends a message to the app servers of a project. It is theirs only when the server has it: see
+    /// [`Connection::is_taken`]. Until then it is to be kept, and sent again on the next connection.
+    /// Gives the number by which to ask.
+    pub async fn upstream(&mut self, message: &Upstream) -> Result<u32, Error> {
+        let pair = |(key, value): &(String, String)| AppData::new(key, value);
+        let stanza = DataMessageStanza {
+            id: Some(message.message_id.clone()),
+            from: message.token.clone(),
+            to: Some(format!("{}@gcm.googleapis.com", message.sender_id)),
+            category: message.category.clone(),
+            app_data: message.data.iter().map(pair).collect(),
+            persistent_id: Some(message.persistent_id.clone()),
+            last_stream_id_received: Some(self.frames_received),
+            ttl: Some(i32::try_from(message.ttl_seconds).unwrap_or(i32::MAX)),
+            immediate_ack: Some(true),
+            ..DataMessageStanza::default()
+        };
+        self.queue(&Frame::Data(Box::new(stanza)));
+        self.flush().await?;
+        Ok(self.frames_sent)
+    }
+
+    /// Whether the server has said that it has this.
+    pub fn is_taken(&self, number: u32) -> bool {
+        self.frames_had >= number
+    }
+
+    /// Waits until it has; `false`: it ended the connection first. Messages that come meanwhile are given
+    /// by the next calls of [`Connection::next`]. May be cancelled.
+    pub async fn wait_until_taken(&mut self, number: u32) -> Result<bool, Error> {
+        while !self.is_taken(number) {
+            match self.read_message(Some(number)).await? {
+                Some(message) => self.early.push_back(message),
+                None => return Ok(self.is_taken(number)),
+            }
+        }
+        Ok(true)
+    }
+
+    /// The next message; `None` at the end, or when the server has that frame of ours.
+    async fn read_message(&mut self, until_taken: Option<u32>) -> Result<Option<Received>, Error> {
         loop {
+            if until_taken.is_some_and(|number| self.is_taken(number)) {
+                return Ok(None);
+            }
             self.flush().await?;
             match self.frame().await? {
                 None | Some(Incoming::Frame(Frame::Close(_))) => return Ok(None),

@@ -85,7 +85,7 @@ mod trust;
 mod web;
 
 pub use client::{Client, Credentials, Endpoints, Hosts};
-pub use connection::{Acks, ConnectOptions, Connection, Received};
+pub use connection::{Acks, ConnectOptions, Connection, Received, Upstream};
 pub use error::Error;
 pub use message::{Message, Notification, Priority};
 pub use receiver::{AndroidApp, Builder, Event, Receiver, WebApp};

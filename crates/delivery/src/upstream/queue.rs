@@ -35,6 +35,8 @@ struct State {
     read: Option<MessageId>,
     /// Of those, the ones that a line has given back.
     released: BTreeSet<MessageId>,
+    /// Rows that an app server has acknowledged and that are being deleted.
+    acknowledging: BTreeSet<MessageId>,
     /// Rows that are being made durable. Nothing behind them is read, or they would be passed by.
     writing: BTreeSet<MessageId>,
     /// Grows with each row that became durable; reading has seen all up to `seen`.
@@ -119,15 +121,23 @@ impl Queue {
         }
     }
 
-    pub(super) fn release(&self, ids: &[MessageId]) {
-        let mut state = self.state();
-        state.released.extend(ids);
-        state.wake();
+    /// These are being deleted: nobody gets them any more.
+    pub(super) fn acknowledging(&self, ids: &[MessageId]) {
+        self.state().acknowledging.extend(ids);
     }
 
-    pub(super) fn deleted(&self, count: usize) {
+    /// They are, or are not.
+    pub(super) fn acknowledged(&self, ids: &[MessageId], deleted: bool) {
         let mut state = self.state();
-        state.rows = state.rows.saturating_sub(count as u64);
+        for id in ids {
+            state.acknowledging.remove(id);
+        }
+        if deleted {
+            state.rows = state.rows.saturating_sub(ids.len() as u64);
+        } else {
+            state.released.extend(ids);
+            state.wake();
+        }
     }
 
     pub(super) fn has_lines(&self) -> bool {
@@ -210,13 +220,14 @@ impl Queue {
         next_id: impl Fn() -> MessageId,
         now: Timestamp,
     ) -> Result<ReadOn, StoreError> {
-        let (from, end, stored) = {
+        let (from, end, stored, gone) = {
             let state = self.state();
             if state.seen == Some(state.stored) {
                 return Ok(ReadOn { found: Vec::new(), last: state.read, seen: None });
             }
             // What begins to be written from now on has a later id, and may be there before one that is not.
-            (state.read, state.writing.first().copied().unwrap_or_else(next_id), state.stored)
+            let end = state.writing.first().copied().unwrap_or_else(next_id);
+            (state.read, end, state.stored, state.acknowledging.clone())
         };
         // The last row that was read comes once more, if it is still there.
         let start = from.map(|id| id.to_bytes().to_vec()).unwrap_or_default();
@@ -237,6 +248,10 @@ impl Queue {
                 break;
             }
             read.last = Some(id);
+            // Its deletion may have begun, or even ended, since the rows were read.
+            if gone.contains(&id) || self.state().acknowledging.contains(&id) {
+                continue;
+            }
             match Upstream::from_row(id, &row.value) {
                 Ok(upstream) => read.found.push(upstream),
                 // It must not keep the others from their app server.

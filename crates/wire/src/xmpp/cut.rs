@@ -1,6 +1,9 @@
 //! Where a piece of a stream ends: a state machine over bytes that goes on wherever the last read
-//! stopped. It finds the ends of tags and counts how deep they are; whether the piece is good XML is
-//! asked of a parser once the whole of it is there.
+//! stopped. It finds the ends of tags and which of them belong together; whether the piece is good XML is
+//! asked of a parser once the whole of it is there. That tags do not match must be noticed sooner, or an
+//! app server that does not escape would wait for an answer for ever.
+
+use std::ops::Range;
 
 use super::StreamError;
 use super::reader::MAX_DEPTH;
@@ -22,8 +25,12 @@ pub(super) enum Cut {
 pub(super) struct Cutter {
     /// Bytes of the piece that were looked at.
     at: usize,
-    /// Tags that are open, that of the stream included.
-    depth: usize,
+    /// The name of the stream's tag; empty before it.
+    stream: Vec<u8>,
+    /// Where in the piece the names of the tags are that are open in it.
+    open: Vec<Range<usize>>,
+    /// Where the name of the present tag begins.
+    name: usize,
     state: State,
 }
 
@@ -48,7 +55,7 @@ const CDATA: &[u8] = b"[CDATA[";
 
 impl Cutter {
     pub(super) fn new() -> Self {
-        Self { at: 0, depth: 0, state: State::Text }
+        Self { at: 0, stream: Vec::new(), open: Vec::new(), name: 0, state: State::Text }
     }
 
     /// Goes on in `piece`, which begins where the last one ended. Tells what has ended, and how many
@@ -60,7 +67,7 @@ impl Cutter {
                 return Ok(Some((Cut::Space, std::mem::take(&mut self.at))));
             }
             self.at += 1;
-            if let Some(cut) = self.take(byte)? {
+            if let Some(cut) = self.take(byte, piece)? {
                 return Ok(Some((cut, std::mem::take(&mut self.at))));
             }
         }
@@ -72,15 +79,18 @@ impl Cutter {
 
     /// Whether no piece has begun.
     fn is_between(&self) -> bool {
-        self.depth <= 1 && matches!(self.state, State::Text)
+        self.depth() <= 1 && matches!(self.state, State::Text)
     }
 
-    fn take(&mut self, byte: u8) -> Result<Option<Cut>, StreamError> {
+    fn take(&mut self, byte: u8, piece: &[u8]) -> Result<Option<Cut>, StreamError> {
         match self.state {
             State::Text if byte == b'<' => self.state = State::Markup,
-            State::Text if self.depth <= 1 && !is_space(byte) => return Err(StreamError::InvalidXml),
+            State::Text if self.depth() <= 1 && !is_space(byte) => return Err(StreamError::InvalidXml),
             State::Text => {}
-            State::Markup => self.state = self.markup(byte)?,
+            State::Markup => {
+                self.name = if byte == b'/' { self.at } else { self.at - 1 };
+                self.state = self.markup(byte)?;
+            }
             State::CDataBegins(seen) => {
                 match byte {
                     byte if byte == CDATA[seen] => {}
@@ -103,11 +113,11 @@ impl Cutter {
                 return Ok(Some(Cut::Declaration));
             }
             State::Declaration(_) => self.state = State::Declaration(byte == b'?'),
-            State::Tag(empty) => return self.tag(byte, empty),
+            State::Tag(empty) => return self.tag(byte, empty, piece),
             State::Quoted(quote) if byte == quote => self.state = State::Tag(false),
             State::Quoted(_) | State::ClosingTag if byte == b'<' => return Err(StreamError::InvalidXml),
             State::Quoted(_) => {}
-            State::ClosingTag if byte == b'>' => return self.closed(),
+            State::ClosingTag if byte == b'>' => return self.closed(piece),
             State::ClosingTag => {}
         }
         Ok(None)
@@ -115,9 +125,9 @@ impl Cutter {
 
     fn markup(&self, byte: u8) -> Result<State, StreamError> {
         match byte {
-            b'/' if self.depth > 0 => Ok(State::ClosingTag),
-            b'!' if self.depth > 1 => Ok(State::CDataBegins(0)),
-            b'?' if self.depth == 0 => Ok(State::Declaration(false)),
+            b'/' if self.depth() > 0 => Ok(State::ClosingTag),
+            b'!' if self.depth() > 1 => Ok(State::CDataBegins(0)),
+            b'?' if self.depth() == 0 => Ok(State::Declaration(false)),
             b'!' | b'?' => Err(StreamError::RestrictedXml),
             b'/' | b'<' | b'>' => Err(StreamError::InvalidXml),
             byte if is_space(byte) => Err(StreamError::InvalidXml),
@@ -125,38 +135,53 @@ impl Cutter {
         }
     }
 
-    fn tag(&mut self, byte: u8, empty: bool) -> Result<Option<Cut>, StreamError> {
+    fn tag(&mut self, byte: u8, empty: bool, piece: &[u8]) -> Result<Option<Cut>, StreamError> {
         match byte {
             b'<' => return Err(StreamError::InvalidXml),
             b'"' | b'\'' => self.state = State::Quoted(byte),
             b'>' => {
                 self.state = State::Text;
+                let name = self.present_name(piece);
                 // An old page closes the header in itself, by a slip (`protocol/xmpp.md` §2).
-                if self.depth == 0 {
-                    self.depth = 1;
+                if self.depth() == 0 {
+                    self.stream = piece[name].to_vec();
                     return Ok(Some(Cut::Opened));
                 }
                 if empty {
-                    return Ok((self.depth == 1).then_some(Cut::Stanza));
+                    return Ok((self.depth() == 1).then_some(Cut::Stanza));
                 }
-                if self.depth > MAX_DEPTH {
+                if self.depth() > MAX_DEPTH {
                     return Err(StreamError::PolicyViolation);
                 }
-                self.depth += 1;
+                self.open.push(name);
             }
             _ => self.state = State::Tag(byte == b'/'),
         }
         Ok(None)
     }
 
-    fn closed(&mut self) -> Result<Option<Cut>, StreamError> {
+    fn closed(&mut self, piece: &[u8]) -> Result<Option<Cut>, StreamError> {
         self.state = State::Text;
-        self.depth -= 1;
-        Ok(match self.depth {
-            0 => Some(Cut::Closed),
-            1 => Some(Cut::Stanza),
-            _ => None,
-        })
+        let name = &piece[self.present_name(piece)];
+        let Some(open) = self.open.pop() else {
+            return if name == self.stream { Ok(Some(Cut::Closed)) } else { Err(StreamError::InvalidXml) };
+        };
+        if piece[open] != *name {
+            return Err(StreamError::InvalidXml);
+        }
+        Ok(self.open.is_empty().then_some(Cut::Stanza))
+    }
+
+    /// Up to white space, `/` or the end of its tag, which was just read.
+    fn present_name(&self, piece: &[u8]) -> Range<usize> {
+        let tag = &piece[self.name..self.at];
+        let end = tag.iter().position(|byte| is_space(*byte) || matches!(byte, b'/' | b'>')).unwrap_or(tag.len());
+        self.name..self.name + end
+    }
+
+    /// Tags that are open, that of the stream included.
+    fn depth(&self) -> usize {
+        usize::from(!self.stream.is_empty()) + self.open.len()
     }
 }
 
