@@ -6,3 +6,4 @@ mod http2;
 mod legacy;
 mod payload;
 mod v1;
+mod xmpp;

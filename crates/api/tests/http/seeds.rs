@@ -58,7 +58,7 @@ fn no_request_of_the_guides_is_lost() {
     let later = |what: &str| entries().filter(|(_, entry)| entry["later"] == what).count();
     assert_eq!(
         ["topics", "groups", "legacy", "xmpp"].map(later),
-        [0, 0, 0, 8],
+        [0, 0, 0, 0],
         "an issue that serves one of these takes the word out of its entries"
     );
 }

@@ -113,7 +113,7 @@ pub(super) fn is_characters(text: &str) -> bool {
     text.chars().all(is_character)
 }
 
-fn is_character(c: char) -> bool {
+pub(super) fn is_character(c: char) -> bool {
     !matches!(c, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
 }
 

@@ -159,6 +159,12 @@ impl Object {
     }
 }
 
+/// What XML cannot hold is escaped too; the others that it cannot, JSON escapes anyway.
 fn string(out: &mut String, value: &str) {
-    out.push_str(&serde_json::Value::from(value).to_string());
+    let text = serde_json::Value::from(value).to_string();
+    if text.contains(['\u{fffe}', '\u{ffff}']) {
+        out.push_str(&text.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"));
+    } else {
+        out.push_str(&text);
+    }
 }

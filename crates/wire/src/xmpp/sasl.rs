@@ -5,6 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Sasl;
 
+/// A host's name (RFC 1035 §3.1), with a port.
+const MAX_DOMAIN: usize = 261;
+
 /// Who wants in. Printing it does not show the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Plain {
@@ -40,8 +43,12 @@ impl Plain {
         self.user.split_once('@').map_or(&self.user, |(sender, _)| sender)
     }
 
-    /// The part after it.
+    /// The part after it, if it looks like a host.
     pub fn domain(&self) -> Option<&str> {
-        self.user.split_once('@').map(|(_, domain)| domain).filter(|domain| !domain.is_empty())
+        let is_host = |text: &str| {
+            let of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':');
+            (1..=MAX_DOMAIN).contains(&text.len()) && text.chars().all(of_host)
+        };
+        self.user.split_once('@').map(|(_, domain)| domain).filter(|domain| is_host(domain))
     }
 }

@@ -3,8 +3,7 @@
 
 use std::fmt::Write as _;
 
-use quick_xml::escape::partial_escape;
-
+use super::element::is_character;
 use super::{StreamError, namespace};
 
 /// The header of our side of the stream; `from` is whatever the client called us.
@@ -71,7 +70,7 @@ pub fn bind_result(id: &str, jid: &str) -> String {
         "<iq id=\"{}\" type=\"result\"><bind xmlns=\"{}\"><jid>{}</jid></bind></iq>",
         attribute(id),
         namespace::BIND,
-        partial_escape(jid)
+        text(jid)
     )
 }
 
@@ -92,7 +91,7 @@ pub fn bare(json: &str) -> String {
     format!(
         "<message><data:gcm xmlns:data=\"{}\">{}</data:gcm></message>",
         namespace::GCM,
-        partial_escape(json)
+        text(json)
     )
 }
 
@@ -102,7 +101,7 @@ pub fn to_app_server(sender: u64, json: &str) -> String {
         "<message to=\"{sender}@gcm.googleapis.com\" from=\"devices@gcm.googleapis.com\" type=\"normal\">\
          <gcm xmlns=\"{}\">{}</gcm></message>",
         namespace::GCM,
-        partial_escape(json)
+        text(json)
     )
 }
 
@@ -117,8 +116,8 @@ pub enum StanzaError {
     ServiceUnavailable,
 }
 
-/// `text`: what `gcm` held; `None` if there was no such element.
-pub fn stanza_error(id: &str, to: &str, text: Option<&str>, error: StanzaError, why: &str) -> String {
+/// `gcm`: what that element held; `None` if there was none.
+pub fn stanza_error(id: &str, to: &str, gcm: Option<&str>, error: StanzaError, why: &str) -> String {
     let (code, kind, condition) = match error {
         StanzaError::BadRequest => (400, "modify", "bad-request"),
         StanzaError::NotAcceptable => (406, "modify", "not-acceptable"),
@@ -126,14 +125,14 @@ pub fn stanza_error(id: &str, to: &str, text: Option<&str>, error: StanzaError, 
     };
     let mut out =
         format!("<message id=\"{}\" type=\"error\" to=\"{}\">", attribute(id), attribute(to));
-    if let Some(text) = text {
-        let _ = write!(out, "<gcm xmlns=\"{}\">{}</gcm>", namespace::GCM, partial_escape(text));
+    if let Some(gcm) = gcm {
+        let _ = write!(out, "<gcm xmlns=\"{}\">{}</gcm>", namespace::GCM, text(gcm));
     }
     let _ = write!(
         out,
         "<error code=\"{code}\" type=\"{kind}\"><{condition} xmlns=\"{0}\"/><text xmlns=\"{0}\">{1}</text></error></message>",
         namespace::STANZAS,
-        partial_escape(why)
+        text(why)
     );
     out
 }
@@ -149,16 +148,27 @@ pub fn close() -> &'static str {
 
 /// A value between double quotes; white space in it is kept (XML 1.0 §3.3.3).
 fn attribute(value: &str) -> String {
-    let mut out = String::with_capacity(value.len());
+    escaped(value, true)
+}
+
+/// Text between tags. Line feeds are kept as they are, but not what would be read as one (§2.11).
+fn text(value: &str) -> String {
+    escaped(value, false)
+}
+
+fn escaped(value: &str, quoted: bool) -> String {
+    let mut out = String::with_capacity(value.len() + value.len() / 8);
     for c in value.chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\t' => out.push_str("&#9;"),
-            '\n' => out.push_str("&#10;"),
             '\r' => out.push_str("&#13;"),
+            '"' if quoted => out.push_str("&quot;"),
+            '\t' if quoted => out.push_str("&#9;"),
+            '\n' if quoted => out.push_str("&#10;"),
+            // Of a JSON string's escapes, where a text repeats what was in it.
+            c if !is_character(c) => out.push(char::REPLACEMENT_CHARACTER),
             c => out.push(c),
         }
     }

@@ -16,16 +16,19 @@ mod token;
 mod vapid;
 #[path = "../../../../fuzz/bodies/webpush.rs"]
 mod webpush;
+#[path = "../../../../fuzz/bodies/xmpp.rs"]
+mod xmpp;
 
 type Body = fn(&[u8]);
 
-const TARGETS: [(&str, Body); 6] = [
+const TARGETS: [(&str, Body); 7] = [
     ("legacy", legacy::legacy),
     ("mcs", mcs::mcs),
     ("checkin", checkin::checkin),
     ("token", token::token),
     ("webpush", webpush::webpush),
     ("vapid", vapid::vapid),
+    ("xmpp", xmpp::xmpp),
 ];
 
 fn seeds(target: &str) -> Vec<Vec<u8>> {
