@@ -6,6 +6,8 @@
 //! `--sabotage` the folder is put back to what it was before the load, and the checker must find that
 //! messages are gone: a test that cannot fail shows nothing.
 //!
+//! With `--xmpp` (`cargo xtask crash --kind xmpp`) app servers of old send, and devices talk back to them.
+//!
 //! With `--faults` (`cargo xtask crash --kind faults`) slow and half-open devices, garbage, storms, a full
 //! disk and a clock that jumps come on top, all at once and until the kill.
 
@@ -17,6 +19,7 @@ mod faults;
 mod journal;
 mod load;
 mod round;
+mod xmpp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,7 +31,7 @@ use self::faults::Applied;
 use self::round::{Lab, Setting};
 
 const USAGE: &str = "usage: cresset-crash --server FILE [--rounds N] [--seed N] [--sabotage]
-       [--faults [--crowd N] [--may-mount]]";
+       [--faults [--crowd N] [--may-mount]] [--xmpp]";
 
 struct Plan {
     server: PathBuf,
@@ -36,6 +39,7 @@ struct Plan {
     seed: u64,
     sabotage: bool,
     faults: bool,
+    xmpp: bool,
     /// Devices that connect all at once.
     crowd: usize,
     /// We are in a mount namespace of our own, and may mount in it.
@@ -59,6 +63,10 @@ fn run(plan: &Plan) -> Outcome<()> {
 
 async fn rounds(plan: &Plan) -> Outcome<()> {
     println!("seed {}{}", plan.seed, if plan.sabotage { ", sabotaged (control)" } else { "" });
+    if plan.xmpp {
+        let found = xmpp::rounds(&plan.server, plan.rounds, plan.seed, plan.sabotage).await?;
+        return plan.judge_counts(found.lost, found.faults());
+    }
     let mut lab = Lab::open(&plan.setting()).await?;
     let kind = if plan.faults { "faults" } else { "server" };
     let left_out = lab.faults().map(|faults| faults.left_out.clone()).unwrap_or_default();
@@ -107,6 +115,7 @@ impl Plan {
             seed: now().as_millis(),
             sabotage: false,
             faults: false,
+            xmpp: false,
             crowd: 2_000,
             may_mount: false,
         };
@@ -117,6 +126,7 @@ impl Plan {
                 "--rounds" => plan.rounds = value()?.parse()?,
                 "--seed" => plan.seed = value()?.parse()?,
                 "--faults" => plan.faults = true,
+                "--xmpp" => plan.xmpp = true,
                 "--crowd" => plan.crowd = value()?.parse()?,
                 "--may-mount" => plan.may_mount = true,
                 "--sabotage" => plan.sabotage = true,
@@ -136,10 +146,14 @@ impl Plan {
     }
 
     fn judge(&self, total: &Findings) -> Outcome<()> {
-        match (self.sabotage, total.faults()) {
+        self.judge_counts(total.lost, total.faults())
+    }
+
+    fn judge_counts(&self, lost: u64, faults: u64) -> Outcome<()> {
+        match (self.sabotage, faults) {
             (false, 0) => Ok(()),
             (false, faults) => Err(format!("{faults} faults (seed {})", self.seed).into()),
-            (true, _) if total.lost == 0 => Err("the checker is blind: it missed what was taken away".into()),
+            (true, _) if lost == 0 => Err("the checker is blind: it missed what was taken away".into()),
             (true, _) => Ok(()),
         }
     }

@@ -19,7 +19,7 @@ use self::round::{Findings, Kind, Lab};
 use self::volume::Volume;
 
 const USAGE: &str = "usage: cargo xtask crash [--rounds N] [--kind kill|power|both] [--seed N] [--no-fsync]
-       cargo xtask crash --kind server [--rounds N] [--seed N] [--sabotage]
+       cargo xtask crash --kind server|xmpp [--rounds N] [--seed N] [--sabotage]
        cargo xtask crash --kind faults [--rounds N] [--seed N] [--sabotage] [--crowd N]";
 
 /// How long a writer lives: from the middle of its opening to some hundred commits and a flush.
@@ -36,6 +36,8 @@ struct Plan {
     server: bool,
     /// The whole server, and all faults.
     faults: bool,
+    /// The whole server, under app servers of old.
+    xmpp: bool,
     sabotage: bool,
     crowd: Option<u64>,
     /// Already in a mount namespace of our own.
@@ -45,8 +47,8 @@ struct Plan {
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut plan = Plan::parse(args)?;
     if plan.server {
-        let Plan { rounds, seed, sabotage, faults, crowd, .. } = plan;
-        return server::Run { rounds, seed, sabotage, faults, crowd }.go();
+        let Plan { rounds, seed, sabotage, faults, xmpp, crowd, .. } = plan;
+        return server::Run { rounds, seed, sabotage, faults, xmpp, crowd }.go();
     }
     if plan.kinds.contains(&Kind::Power) {
         if !volume::is_root() {
@@ -150,6 +152,7 @@ impl Plan {
             fsync: true,
             server: false,
             faults: false,
+            xmpp: false,
             sabotage: false,
             crowd: None,
             apart: false,
@@ -162,6 +165,7 @@ impl Plan {
                 "--seed" => plan.seed = number(value()?)?,
                 "--kind" => match value()? {
                     "server" => plan.server = true,
+                    "xmpp" => (plan.server, plan.xmpp) = (true, true),
                     "faults" => (plan.server, plan.faults) = (true, true),
                     word => plan.kinds = Kind::parse(word).ok_or(USAGE)?,
                 },

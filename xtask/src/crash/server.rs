@@ -12,6 +12,8 @@ pub(super) struct Run {
     pub(super) seed: u64,
     pub(super) sabotage: bool,
     pub(super) faults: bool,
+    /// App servers by XMPP instead, and devices that talk back.
+    pub(super) xmpp: bool,
     /// With faults: how many devices connect all at once.
     pub(super) crowd: Option<u64>,
 }
@@ -28,6 +30,9 @@ impl Run {
         let program = built.join("cresset-crash");
         let mut crash = if self.faults { with_faults(program) } else { Command::new(program) };
         crash.args(["--rounds", &self.rounds.to_string(), "--seed", &self.seed.to_string()]);
+        if self.xmpp {
+            crash.arg("--xmpp");
+        }
         if self.sabotage {
             crash.arg("--sabotage");
         }
