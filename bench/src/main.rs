@@ -28,6 +28,7 @@ mod subscribe;
 mod subscriber;
 mod topic;
 mod topics;
+mod xmpp;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ enum Command {
     Direct(direct::Options),
     /// Multicasts over the legacy protocol, to devices that are away and to connected ones
     Legacy(legacy::Options),
+    /// Sends by XMPP: from the stanza to the ack
+    Xmpp(xmpp::Options),
     /// New logins a second, and what others notice of them
     Logins(logins::Options),
     /// Kills the server when much waits in its queues: until it serves, until a device has its messages
@@ -118,6 +121,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Topic(options) => topic::measure(cli, options).await,
             Command::Direct(options) => direct::measure(cli, options).await,
             Command::Legacy(options) => legacy::measure(cli, options).await,
+            Command::Xmpp(options) => xmpp::measure(cli, options).await,
             Command::Logins(options) => logins::measure(cli, options).await,
             Command::Restart(options) => restart::measure(cli, options).await,
             Command::Soak(options) => soak::run(cli, options).await,

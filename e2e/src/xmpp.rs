@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use cresset_wire::xmpp::{Element, Incoming, Reader, StreamError, namespace};
+use cresset_wire::xmpp::{Element, Incoming, Reader, namespace};
 use rustls::pki_types::ServerName;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -121,6 +121,16 @@ impl RawXmpp {
         })
     }
 
+    /// The same, if it has come already.
+    pub fn ready(&mut self) -> Outcome<Option<FromServer>> {
+        Ok(match self.reader.next()? {
+            Some(Incoming::Stanza(stanza)) => Some(told(stanza)),
+            Some(Incoming::Closed) => Some(FromServer::Closed),
+            Some(Incoming::Opened { .. }) => return Err("another stream".into()),
+            None => None,
+        })
+    }
+
     /// The next stanza, as it came.
     pub async fn element(&mut self) -> Outcome<Element> {
         match self.incoming().await? {
@@ -136,7 +146,7 @@ impl RawXmpp {
 
     async fn incoming(&mut self) -> Outcome<Option<Incoming>> {
         loop {
-            if let Some(incoming) = self.reader.next().map_err(|e: StreamError| e.to_string())? {
+            if let Some(incoming) = self.reader.next()? {
                 return Ok(Some(incoming));
             }
             match self.stream.read(&mut self.buffer).await {

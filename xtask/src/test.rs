@@ -83,6 +83,8 @@ fn crashes() -> Counts {
         vec!["--rounds", "3", "--kind", "kill"],
         vec!["--rounds", "3", "--kind", "server"],
         vec!["--rounds", "3", "--kind", "server", "--sabotage"],
+        vec!["--rounds", "3", "--kind", "xmpp"],
+        vec!["--rounds", "3", "--kind", "xmpp", "--sabotage"],
         vec!["--rounds", "2", "--kind", "faults", "--crowd", "200"],
         vec!["--rounds", "2", "--kind", "faults", "--crowd", "200", "--sabotage"],
     ];
@@ -117,10 +119,11 @@ fn kills_in_fan_outs() -> Result<Counts, String> {
 }
 
 /// The figures are for releases; here they are so small that they mean nothing, and only have to be there.
-const SMALL_FIGURES: [&[&str]; 7] = [
+const SMALL_FIGURES: [&[&str]; 8] = [
     &["outbound", "--seals", "100", "--pushes", "1000", "--rounds", "1"],
     &["idle", "--count", "300", "--seconds", "1", "--heartbeat", "10"],
     &["legacy", "--tokens", "20", "--count", "3", "--runs", "1"],
+    &["xmpp", "--connections", "3", "--devices", "20", "--count", "600", "--runs", "1"],
     &["direct", "--devices", "20", "--count", "200", "--runs", "1"],
     &["logins", "--devices", "20", "--storm", "70", "--rate", "50", "--seconds", "1", "--rounds", "1"],
     &["restart", "--devices", "20", "--each", "3", "--rounds", "1"],
