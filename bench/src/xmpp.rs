@@ -65,11 +65,7 @@ pub(crate) async fn measure(cli: &Cli, options: &Options) -> Outcome<()> {
     let of = |figure: fn(&Run) -> f64| Spread::of(runs.iter().map(figure).collect());
     println!("  acked and durable sends/s {}", of(|run| run.per_second));
     println!("  ms to the ack: p50 {}, p99 {}", of(|run| run.p50_ms), of(|run| run.p99_ms));
-    println!(
-        "  CPU-s per million: server {}, generator {}",
-        of(|run| run.server),
-        of(|run| run.generator)
-    );
+    println!("  CPU-s per million: server {}, generator {}", of(|run| run.server), of(|run| run.generator));
     Ok(())
 }
 
@@ -148,6 +144,8 @@ impl AppServer<'_> {
         // A prime, so that all have their turn and neighbours are far apart.
         self.next = (self.next + 7_919) % self.tokens.len();
         let to = &self.tokens[self.next];
-        xmpp_message(&json!({ "to": to, "message_id": self.sent.to_string(), "data": { "k": "x".repeat(100) } }))
+        xmpp_message(
+            &json!({ "to": to, "message_id": self.sent.to_string(), "data": { "k": "x".repeat(100) } }),
+        )
     }
 }

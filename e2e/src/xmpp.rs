@@ -171,4 +171,3 @@ fn told(stanza: Element) -> FromServer {
         _ => FromServer::Stanza(stanza),
     }
 }
-

@@ -92,15 +92,20 @@ impl Play {
     }
 
     fn answer(&mut self, with: u8) {
-        let Some(number) = self.under_way.iter().nth(usize::from(with) % self.under_way.len().max(1)).copied() else {
+        let Some(number) =
+            self.under_way.iter().nth(usize::from(with) % self.under_way.len().max(1)).copied()
+        else {
             return;
         };
         self.under_way.remove(&number);
-        self.happens(Event::Answered(number, match with % 3 {
-            0 => Ok(Sent::One { canonical: (with % 2 == 0).then(|| "new".to_owned()) }),
-            1 => Ok(Sent::Group { success: 1, failed: vec!["a".to_owned(); usize::from(with % 2)] }),
-            _ => Err(LegacyError::NotRegistered),
-        }));
+        self.happens(Event::Answered(
+            number,
+            match with % 3 {
+                0 => Ok(Sent::One { canonical: (with % 2 == 0).then(|| "new".to_owned()) }),
+                1 => Ok(Sent::Group { success: 1, failed: vec!["a".to_owned(); usize::from(with % 2)] }),
+                _ => Err(LegacyError::NotRegistered),
+            },
+        ));
     }
 
     fn pulled(&mut self, with: u8) {

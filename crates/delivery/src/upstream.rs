@@ -166,7 +166,8 @@ impl Upstream {
     }
 
     fn record(&self) -> UpstreamRecord {
-        let pair = |(key, value): &(String, String)| upstream::Pair { key: key.clone(), value: value.clone() };
+        let pair =
+            |(key, value): &(String, String)| upstream::Pair { key: key.clone(), value: value.clone() };
         UpstreamRecord {
             registration: self.registration.clone(),
             category: self.category.clone(),

@@ -540,7 +540,11 @@ impl Serve {
             }
         }
         if let Some(port) = self.xmpp_port {
-            let address = config.listen.xmpp.parse().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at: SocketAddr| at.ip());
+            let address = config
+                .listen
+                .xmpp
+                .parse()
+                .map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |at: SocketAddr| at.ip());
             config.listen.xmpp = port.at(address);
         }
         if let Some(profile) = self.quotas {

@@ -330,7 +330,8 @@ impl Config {
     /// Where app servers connect by XMPP.
     pub fn xmpp_addresses(&self) -> Result<Vec<SocketAddr>, Failure> {
         let of = |key: &str, text: &str| {
-            text.parse().map_err(|_| Failure::new(format!("listen.{key}: `{text}` is not an address and a port")))
+            text.parse()
+                .map_err(|_| Failure::new(format!("listen.{key}: `{text}` is not an address and a port")))
         };
         let keys = [("xmpp", &self.listen.xmpp), ("xmpp_testing", &self.listen.xmpp_testing)];
         keys.into_iter().filter(|(_, text)| !text.is_empty()).map(|(key, text)| of(key, text)).collect()

@@ -93,7 +93,8 @@ impl Server {
                 "listen.http is not on loopback: what goes through it, keys too, is not encrypted"
             );
         }
-        let (exec_listeners, exec_refused) = crate::exec::listen(config.exec_address()?, !xmpp_addresses.is_empty());
+        let (exec_listeners, exec_refused) =
+            crate::exec::listen(config.exec_address()?, !xmpp_addresses.is_empty());
 
         let dispatcher =
             Dispatcher::open(core.store.clone(), core.tokens.clone(), clock::random(), clock::now()).await;

@@ -49,7 +49,18 @@ async fn a_request_in_flight_is_answered_and_silence_is_not_waited_for() {
 #[test]
 fn it_may_open_as_many_files_as_its_hard_limit_says() {
     let place = tempfile::tempdir().unwrap();
-    let none = ["--exec-address", "none", "--https-port", "0", "--http-port", "0", "--mcs-port", "0", "--xmpp-port", "0"];
+    let none = [
+        "--exec-address",
+        "none",
+        "--https-port",
+        "0",
+        "--http-port",
+        "0",
+        "--mcs-port",
+        "0",
+        "--xmpp-port",
+        "0",
+    ];
     let mut child = Command::new("sh")
         .args(["-c", "ulimit -Sn 200; ulimit -Hn 3000; exec \"$0\" up \"$@\"", env!("CARGO_BIN_EXE_cresset")])
         .args(none)

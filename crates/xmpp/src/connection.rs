@@ -360,7 +360,9 @@ impl<'a> Serving<'a> {
             loop {
                 match context.dispatcher.pull(line, room, (context.clock)()).await {
                     Ok(pulled) => return Event::Pulled(pulled),
-                    Err(error) => complain(&context, "what waits for an app server could not be read", &error),
+                    Err(error) => {
+                        complain(&context, "what waits for an app server could not be read", &error)
+                    }
                 }
                 sleep(RETRY).await;
             }
@@ -374,7 +376,9 @@ impl<'a> Serving<'a> {
             loop {
                 match context.dispatcher.again(line, &ids, (context.clock)()).await {
                     Ok(found) => return Event::Again(ids, found),
-                    Err(error) => complain(&context, "what waits for an app server could not be read", &error),
+                    Err(error) => {
+                        complain(&context, "what waits for an app server could not be read", &error)
+                    }
                 }
                 sleep(RETRY).await;
             }
@@ -417,7 +421,11 @@ impl Drop for Serving<'_> {
 
 /// As much as goes at once, else what is on its way; dropped in between, nothing is lost.
 async fn write(socket: &mut WriteHalf<TlsStream<TcpStream>>, outgoing: &[u8]) -> Ready {
-    if outgoing.is_empty() { Ready::Flushed(socket.flush().await) } else { Ready::Written(socket.write(outgoing).await) }
+    if outgoing.is_empty() {
+        Ready::Flushed(socket.flush().await)
+    } else {
+        Ready::Written(socket.write(outgoing).await)
+    }
 }
 
 /// The store could not: one line for many.

@@ -19,8 +19,6 @@ pub(crate) async fn deliver(
         cresset_delivery::Sent::Group(group) if group.sent == 0 => {
             Err(group.refusal.as_ref().map_or(LegacyError::NotRegistered, LegacyError::from))
         }
-        cresset_delivery::Sent::Group(group) => {
-            Ok(Sent::Group { success: group.sent, failed: group.failed })
-        }
+        cresset_delivery::Sent::Group(group) => Ok(Sent::Group { success: group.sent, failed: group.failed }),
     }
 }

@@ -23,9 +23,10 @@ impl Refusals {
     pub(crate) fn ended(&self, reason: Reason, now: Timestamp) {
         let (log, text) = match reason {
             Reason::Unreadable => (&self.unreadable, "a connection of an app server was no TLS or no XMPP"),
-            Reason::LoginRefused => {
-                (&self.login_refused, "an app server wanted to log in without the server key of its sender id")
-            }
+            Reason::LoginRefused => (
+                &self.login_refused,
+                "an app server wanted to log in without the server key of its sender id",
+            ),
             Reason::LoginTimeout | Reason::GaveWay => {
                 (&self.login_missing, "a connection of an app server did not log in")
             }

@@ -77,7 +77,10 @@ pub enum Action {
     Write(String),
     /// The next bytes begin a new stream.
     Restart,
-    Authenticate { sender: ProjectNumber, key: String },
+    Authenticate {
+        sender: ProjectNumber,
+        key: String,
+    },
     /// The app server is there: attach it to what waits for its project.
     Attach,
     /// Deliver; answer with the number.
@@ -195,7 +198,9 @@ impl Session {
                 self.live(&mut actions, |live, actions| live.answered(number, outcome, actions));
             }
             Event::Woken => self.live(&mut actions, Live::woken),
-            Event::Pulled(pulled) => self.live(&mut actions, |live, actions| live.pulled(pulled, now, actions)),
+            Event::Pulled(pulled) => {
+                self.live(&mut actions, |live, actions| live.pulled(pulled, now, actions))
+            }
             Event::Again(asked, found) => {
                 self.live(&mut actions, |live, actions| live.again(&asked, found, actions));
             }

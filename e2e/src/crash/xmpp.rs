@@ -169,7 +169,9 @@ impl Lab {
             self.journal.borrow_mut().down[last].durable = true;
             let mut connection = connect(world, device).await?;
             while self.journal.borrow().down[last].arrived == 0 {
-                let Some(message) = connection.next().await? else { return Err("a device was sent away".into()) };
+                let Some(message) = connection.next().await? else {
+                    return Err("a device was sent away".into());
+                };
                 arrived_down(&self.journal, message.get("n"));
             }
             let number = say(&mut connection, world, device, at, &self.journal).await?;

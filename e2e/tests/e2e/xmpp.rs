@@ -120,7 +120,8 @@ async fn only_the_key_of_the_sender_lets_in() {
     let server = TestServer::start().await.unwrap();
     let world = server.world().await.unwrap();
     let address = world.running.xmpp.unwrap();
-    for (user, key) in [(world.sender_id.as_str(), "AAAAwrong:APA91b"), ("1", &world.server_key), ("x", "y")] {
+    for (user, key) in [(world.sender_id.as_str(), "AAAAwrong:APA91b"), ("1", &world.server_key), ("x", "y")]
+    {
         let mut xmpp = RawXmpp::connect(address, &world.trust).await.unwrap();
         xmpp.open().await.unwrap();
         let failure = xmpp.authenticate(user, key).await.unwrap();
@@ -131,7 +132,9 @@ async fn only_the_key_of_the_sender_lets_in() {
     // A bare sender id, as half of the clients have it.
     let mut xmpp = RawXmpp::connect(address, &world.trust).await.unwrap();
     xmpp.open().await.unwrap();
-    assert!(xmpp.authenticate(&world.sender_id, &world.server_key).await.unwrap().is("success", namespace::SASL));
+    assert!(
+        xmpp.authenticate(&world.sender_id, &world.server_key).await.unwrap().is("success", namespace::SASL)
+    );
 }
 
 #[tokio::test]
@@ -141,7 +144,11 @@ async fn many_are_under_way_at_once_and_each_is_answered_once() {
     let device = world.device().await.unwrap();
     let mut xmpp = world.app_server().await.unwrap();
     let all: String = (0..1_500)
-        .map(|n| xmpp_message(&json!({ "to": device.token, "message_id": n.to_string(), "data": { "n": n.to_string() } })))
+        .map(|n| {
+            xmpp_message(
+                &json!({ "to": device.token, "message_id": n.to_string(), "data": { "n": n.to_string() } }),
+            )
+        })
         .collect();
     let mut answered = std::collections::BTreeSet::new();
     // More than may be pending: nobody is sent away for it.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cresset_wire::mcs::{
-    self, AppData, DataMessageStanza, Decoder, Frame, HeartbeatAck, HeartbeatPing, HeartbeatStat, Incoming, IqStanza,
-    LoginRequest, Role, STREAM_ACK, SelectiveAck,
+    self, AppData, DataMessageStanza, Decoder, Frame, HeartbeatAck, HeartbeatPing, HeartbeatStat, Incoming,
+    IqStanza, LoginRequest, Role, STREAM_ACK, SelectiveAck,
 };
 use futures_util::Stream;
 use rustls::ClientConfig;

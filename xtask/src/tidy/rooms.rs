@@ -54,13 +54,25 @@ const ROOMS: [Room; 18] = [
     Room { name: "cresset-admission", uses: &["cresset-message"], tests_use: &[], formats: &[] },
     Room {
         name: "cresset-device",
-        uses: &["cresset-admission", "cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
+        uses: &[
+            "cresset-admission",
+            "cresset-message",
+            "cresset-wire",
+            "cresset-identity",
+            "cresset-delivery",
+        ],
         tests_use: &["cresset-store", "cresset-device-client"],
         formats: &[],
     },
     Room {
         name: "cresset-xmpp",
-        uses: &["cresset-admission", "cresset-message", "cresset-wire", "cresset-identity", "cresset-delivery"],
+        uses: &[
+            "cresset-admission",
+            "cresset-message",
+            "cresset-wire",
+            "cresset-identity",
+            "cresset-delivery",
+        ],
         tests_use: &["cresset-store", "cresset-device-client"],
         // Messages are JSON within XML.
         formats: &["serde_json"],

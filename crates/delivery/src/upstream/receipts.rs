@@ -74,7 +74,8 @@ impl Dispatcher {
         let (Some(registration), false) = (record.registration, record.message.is_empty()) else {
             return Ok(None);
         };
-        let Message { target, receipt_id: Some(message_id), .. } = message_record::decode(&record.message)? else {
+        let Message { target, receipt_id: Some(message_id), .. } = message_record::decode(&record.message)?
+        else {
             return Ok(None);
         };
         let recipient = self.recipient(registration.into(), now).await?;

@@ -9,8 +9,8 @@ use cresset_store::{Batch, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
 
 use super::{Queues, Upstream};
-use crate::presence::Carried;
 use crate::Dispatcher;
+use crate::presence::Carried;
 
 /// Bytes of a message's keys and values, as downstream (`protocol/mcs.md` §9: Chromium's limit; the
 /// `send` of Google's own client library has the same).
@@ -190,7 +190,9 @@ impl Dispatcher {
             let RegistrationId { bucket, slot, .. } = carried.id();
             (bucket, slot)
         };
-        let Some(id) = carried.iter().filter(is_it).max_by_key(newest).map(Carried::id) else { return Ok(None) };
+        let Some(id) = carried.iter().filter(is_it).max_by_key(newest).map(Carried::id) else {
+            return Ok(None);
+        };
         let record = self.registration(id, now).await?;
         Ok(record.map(|record| registration_token(&self.tokens, &record.prefix, id)))
     }
@@ -228,4 +230,3 @@ impl Queues {
         }
     }
 }
-

@@ -278,7 +278,8 @@ impl Live {
 
     /// How many of the device's frames it may forget, of so many that came.
     fn had(&self, received: u32) -> Option<i32> {
-        let first = self.upstream.as_ref().and_then(|upstream| upstream.frames.front().copied().or(upstream.lost));
+        let first =
+            self.upstream.as_ref().and_then(|upstream| upstream.frames.front().copied().or(upstream.lost));
         let count = first.map_or(received, |first| first.saturating_sub(1).min(received));
         Some(i32::try_from(count).unwrap_or(i32::MAX))
     }

@@ -59,9 +59,11 @@ impl Post {
     /// Where a recipient is to be reached. `None`: the operator does not let anything out there, and it waits.
     pub(super) fn lane(&self, recipient: &Recipient) -> Option<Lane> {
         match &recipient.layout {
-            Layout::WebService { endpoint, .. } if self.webpush.is_some() => {
-                let origin = endpoint.parse::<Endpoint>().map_or_else(|_| String::new(), |e| e.origin());
-                Some(Lane::Web(origin.into()))
+            Layout::WebService { endpoint, .. } => {
+                let client = self.webpush.as_ref()?;
+                let Ok(endpoint) = endpoint.parse::<Endpoint>() else { return Some(Lane::Web("".into())) };
+                // What is permitted no more waits: it may be again, and the registration is not dead.
+                client.permits(&endpoint).then(|| Lane::Web(endpoint.origin().into()))
             }
             Layout::Apns { sandbox, .. } if self.apns.is_some() => Some(Lane::Apns {
                 project: recipient.registration.project.0,

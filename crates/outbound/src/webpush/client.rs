@@ -103,6 +103,11 @@ impl Client {
         Ok(Self { config, tls, resolver, randomness, sealer, tokens: Tokens::default(), origins })
     }
 
+    /// Whether the operator lets us contact the host of an endpoint.
+    pub fn permits(&self, endpoint: &Endpoint) -> bool {
+        self.config.permits(endpoint)
+    }
+
     /// One attempt, which takes as long as its time-outs let it.
     pub async fn send(&self, push: &Push, now: Timestamp) -> Outcome {
         let started = Instant::now();

@@ -3,8 +3,8 @@
 use cresset_delivery::{End, UpstreamSnapshot as Upstream, Why};
 use cresset_device::Snapshot as Devices;
 use cresset_outbound::TOLD;
-use cresset_xmpp::{NACKS, Snapshot as AppServers};
 use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
+use cresset_xmpp::{NACKS, Snapshot as AppServers};
 
 use super::Readings;
 use super::family::{Family, Labels, Values};

@@ -175,7 +175,8 @@ impl Cutter {
     /// Up to white space, `/` or the end of its tag, which was just read.
     fn present_name(&self, piece: &[u8]) -> Range<usize> {
         let tag = &piece[self.name..self.at];
-        let end = tag.iter().position(|byte| is_space(*byte) || matches!(byte, b'/' | b'>')).unwrap_or(tag.len());
+        let end =
+            tag.iter().position(|byte| is_space(*byte) || matches!(byte, b'/' | b'>')).unwrap_or(tag.len());
         self.name..self.name + end
     }
 

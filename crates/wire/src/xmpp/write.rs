@@ -88,11 +88,7 @@ pub fn iq_unavailable(id: &str) -> String {
 
 /// An ack, a nack or a control message: no attribute at all.
 pub fn bare(json: &str) -> String {
-    format!(
-        "<message><data:gcm xmlns:data=\"{}\">{}</data:gcm></message>",
-        namespace::GCM,
-        text(json)
-    )
+    format!("<message><data:gcm xmlns:data=\"{}\">{}</data:gcm></message>", namespace::GCM, text(json))
 }
 
 /// An upstream message or a receipt: three attributes, in this order.
@@ -123,8 +119,7 @@ pub fn stanza_error(id: &str, to: &str, gcm: Option<&str>, error: StanzaError, w
         StanzaError::NotAcceptable => (406, "modify", "not-acceptable"),
         StanzaError::ServiceUnavailable => (503, "wait", "service-unavailable"),
     };
-    let mut out =
-        format!("<message id=\"{}\" type=\"error\" to=\"{}\">", attribute(id), attribute(to));
+    let mut out = format!("<message id=\"{}\" type=\"error\" to=\"{}\">", attribute(id), attribute(to));
     if let Some(gcm) = gcm {
         let _ = write!(out, "<gcm xmlns=\"{}\">{}</gcm>", namespace::GCM, text(gcm));
     }

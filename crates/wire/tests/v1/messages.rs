@@ -26,7 +26,8 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 fn every_documented_field_is_read() {
     let request = parse_send_request(include_bytes!("full.json")).unwrap();
     assert!(request.validate_only);
-    let Message { target, data, notification, android, webpush, apns, fcm_options, receipt_id } = request.message;
+    let Message { target, data, notification, android, webpush, apns, fcm_options, receipt_id } =
+        request.message;
     assert_eq!(receipt_id, None, "v1 has none");
     assert_eq!(target, Target::Token("fGw0qy4TGgk:APA91b-example".to_owned()));
     assert_eq!(data, pairs(&[("score", "850"), ("time", "2:45")]));

@@ -29,7 +29,9 @@ fn read(stream: &str, cuts: &[usize]) -> (Vec<Incoming>, Option<StreamError>) {
 fn text_of(inner: &str) -> Result<String, StreamError> {
     match read(&format!("{HEADER}<message>{inner}</message>"), &[]) {
         (mut all, None) => match all.pop() {
-            Some(Incoming::Stanza(message)) => Ok(message.children.into_iter().next().map_or(message.text, |gcm| gcm.text)),
+            Some(Incoming::Stanza(message)) => {
+                Ok(message.children.into_iter().next().map_or(message.text, |gcm| gcm.text))
+            }
             other => panic!("{inner}: {other:?}"),
         },
         (_, Some(error)) => Err(error),
@@ -72,7 +74,10 @@ fn what_is_no_stream_is_named() {
         ("<stream xmlns='jabber:client'>".to_owned(), InvalidNamespace),
         ("GET / HTTP/1.1\r\n".to_owned(), InvalidXml),
         (stanza(&"<a>".repeat(20)), PolicyViolation),
-        (format!("{HEADER}<message {}", (0..40).map(|n| format!("a{n}='' ")).collect::<String>() + "/>"), PolicyViolation),
+        (
+            format!("{HEADER}<message {}", (0..40).map(|n| format!("a{n}='' ")).collect::<String>() + "/>"),
+            PolicyViolation,
+        ),
         (stanza(&"x".repeat(MAX_PIECE)), PolicyViolation),
     ];
     for (stream, expected) in rows {
@@ -100,14 +105,38 @@ fn headers_are_taken_as_clients_write_them() {
 #[test]
 fn stanzas_have_googles_form() {
     let rows = [
-        (xmpp::header("gcm.googleapis.com", 0x3F0A_91C2_7BD4_E586), "<stream:stream from=\"gcm.googleapis.com\" id=\"3F0A91C27BD4E586\" version=\"1.0\" xmlns:stream=\"http://etherx.jabber.org/streams\" xmlns=\"jabber:client\">"),
-        (xmpp::bare("{\"a\":\"<&>\"}"), "<message><data:gcm xmlns:data=\"google:mobile:data\">{\"a\":\"&lt;&amp;&gt;\"}</data:gcm></message>"),
-        (xmpp::to_app_server(7, "{}"), "<message to=\"7@gcm.googleapis.com\" from=\"devices@gcm.googleapis.com\" type=\"normal\"><gcm xmlns=\"google:mobile:data\">{}</gcm></message>"),
-        (xmpp::stanza_error("3", "7@g/r", Some("x"), StanzaError::BadRequest, "why"), "<message id=\"3\" type=\"error\" to=\"7@g/r\"><gcm xmlns=\"google:mobile:data\">x</gcm><error code=\"400\" type=\"modify\"><bad-request xmlns=\"urn:ietf:params:xml:ns:xmpp-stanzas\"/><text xmlns=\"urn:ietf:params:xml:ns:xmpp-stanzas\">why</text></error></message>"),
-        (xmpp::stream_error(StreamError::InvalidXml), "<stream:error><invalid-xml xmlns=\"urn:ietf:params:xml:ns:xmpp-streams\"/></stream:error></stream:stream>"),
-        (xmpp::nack("m-1", Some("tokA"), "BAD_REGISTRATION", "why"), "{\"message_type\":\"nack\",\"message_id\":\"m-1\",\"from\":\"tokA\",\"error\":\"BAD_REGISTRATION\",\"error_description\":\"why\"}"),
-        (xmpp::group_ack("K", "m-1", 1, &["regB".to_owned(), "regC".to_owned()]), "{\"from\":\"K\",\"message_type\":\"ack\",\"success\":1,\"failure\":2,\"failed_registration_ids\":[\"regB\",\"regC\"],\"message_id\":\"m-1\"}"),
-        (xmpp::nack("\u{0}\u{fffe}", None, "X", "y"), "{\"message_type\":\"nack\",\"message_id\":\"\\u0000\\ufffe\",\"error\":\"X\",\"error_description\":\"y\"}"),
+        (
+            xmpp::header("gcm.googleapis.com", 0x3F0A_91C2_7BD4_E586),
+            "<stream:stream from=\"gcm.googleapis.com\" id=\"3F0A91C27BD4E586\" version=\"1.0\" xmlns:stream=\"http://etherx.jabber.org/streams\" xmlns=\"jabber:client\">",
+        ),
+        (
+            xmpp::bare("{\"a\":\"<&>\"}"),
+            "<message><data:gcm xmlns:data=\"google:mobile:data\">{\"a\":\"&lt;&amp;&gt;\"}</data:gcm></message>",
+        ),
+        (
+            xmpp::to_app_server(7, "{}"),
+            "<message to=\"7@gcm.googleapis.com\" from=\"devices@gcm.googleapis.com\" type=\"normal\"><gcm xmlns=\"google:mobile:data\">{}</gcm></message>",
+        ),
+        (
+            xmpp::stanza_error("3", "7@g/r", Some("x"), StanzaError::BadRequest, "why"),
+            "<message id=\"3\" type=\"error\" to=\"7@g/r\"><gcm xmlns=\"google:mobile:data\">x</gcm><error code=\"400\" type=\"modify\"><bad-request xmlns=\"urn:ietf:params:xml:ns:xmpp-stanzas\"/><text xmlns=\"urn:ietf:params:xml:ns:xmpp-stanzas\">why</text></error></message>",
+        ),
+        (
+            xmpp::stream_error(StreamError::InvalidXml),
+            "<stream:error><invalid-xml xmlns=\"urn:ietf:params:xml:ns:xmpp-streams\"/></stream:error></stream:stream>",
+        ),
+        (
+            xmpp::nack("m-1", Some("tokA"), "BAD_REGISTRATION", "why"),
+            "{\"message_type\":\"nack\",\"message_id\":\"m-1\",\"from\":\"tokA\",\"error\":\"BAD_REGISTRATION\",\"error_description\":\"why\"}",
+        ),
+        (
+            xmpp::group_ack("K", "m-1", 1, &["regB".to_owned(), "regC".to_owned()]),
+            "{\"from\":\"K\",\"message_type\":\"ack\",\"success\":1,\"failure\":2,\"failed_registration_ids\":[\"regB\",\"regC\"],\"message_id\":\"m-1\"}",
+        ),
+        (
+            xmpp::nack("\u{0}\u{fffe}", None, "X", "y"),
+            "{\"message_type\":\"nack\",\"message_id\":\"\\u0000\\ufffe\",\"error\":\"X\",\"error_description\":\"y\"}",
+        ),
         (xmpp::control_draining(), "{\"message_type\":\"control\",\"control_type\":\"CONNECTION_DRAINING\"}"),
     ];
     for (written, expected) in rows {

@@ -161,11 +161,23 @@ impl Live {
         }
     }
 
-    fn downstream(&mut self, message: &Element, text: &str, downstream: Downstream, actions: &mut Vec<Action>) {
+    fn downstream(
+        &mut self,
+        message: &Element,
+        text: &str,
+        downstream: Downstream,
+        actions: &mut Vec<Action>,
+    ) {
         let from = downstream.targets.text();
         let Some(message_id) = downstream.message_id.clone().filter(|id| !id.is_empty()) else {
             let error = LegacyError::MissingField("message_id");
-            return self.refuse_stanza(message, Some(text), StanzaError::BadRequest, &description(&error), actions);
+            return self.refuse_stanza(
+                message,
+                Some(text),
+                StanzaError::BadRequest,
+                &description(&error),
+                actions,
+            );
         };
         if self.state == State::Draining {
             let why = "The connection is draining: send on another";
@@ -187,7 +199,10 @@ impl Live {
     fn why_not(&mut self, downstream: &Downstream, message_id: &str) -> Option<(&'static str, String)> {
         const INVALID: &str = "INVALID_JSON";
         if matches!(downstream.targets, Targets::Tokens(_)) {
-            return Some((INVALID, "InvalidJson: \"registration_ids\" is not supported over XMPP".to_owned()));
+            return Some((
+                INVALID,
+                "InvalidJson: \"registration_ids\" is not supported over XMPP".to_owned(),
+            ));
         }
         if let Some(kind) = &downstream.message_type {
             let kind: String = kind.chars().take(100).collect();
@@ -216,7 +231,13 @@ impl Live {
                     error @ LegacyError::Syntax { .. } => error,
                     _ => LegacyError::MissingField("message_id"),
                 };
-                self.refuse_stanza(message, Some(text), StanzaError::BadRequest, &description(&error), actions);
+                self.refuse_stanza(
+                    message,
+                    Some(text),
+                    StanzaError::BadRequest,
+                    &description(&error),
+                    actions,
+                );
             }
         }
     }
@@ -231,7 +252,13 @@ impl Live {
     ) {
         let Some(message_id) = message_id.filter(|id| !id.is_empty()) else {
             let error = LegacyError::MissingField("message_id");
-            return self.refuse_stanza(message, Some(text), StanzaError::BadRequest, &description(&error), actions);
+            return self.refuse_stanza(
+                message,
+                Some(text),
+                StanzaError::BadRequest,
+                &description(&error),
+                actions,
+            );
         };
         match self.given.acknowledged(&targets.text(), message_id) {
             Some(id) => {

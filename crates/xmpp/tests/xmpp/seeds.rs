@@ -13,7 +13,8 @@ const SEEDS: &str = include_str!("../../../api/tests/seeds/xmpp.json");
 fn every_stanza_of_the_guides_is_answered_as_they_say() {
     let seeds: Vec<Value> = serde_json::from_str(SEEDS).unwrap();
     for seed in &seeds {
-        let lines: Vec<&str> = seed["body"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+        let lines: Vec<&str> =
+            seed["body"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
         assert_eq!(answer(&lines.join("\n")), seed["answer"], "{}", seed["name"]);
     }
     assert_eq!(seeds.len(), 8);

@@ -137,7 +137,10 @@ fn a_login_goes_as_the_guide_shows_it() {
     let mut play = Play::new();
     assert!(play.says(HEADER).is_empty());
     let opened = play.written();
-    assert!(opened.starts_with("<stream:stream from=\"gcm.googleapis.com\" id=\"0000000000000001\""), "{opened}");
+    assert!(
+        opened.starts_with("<stream:stream from=\"gcm.googleapis.com\" id=\"0000000000000001\""),
+        "{opened}"
+    );
     assert!(opened.ends_with("<mechanism>PLAIN</mechanism></mechanisms></stream:features>"), "{opened}");
     let asked = play.says(&auth("7", "key"));
     assert_eq!(asked, [Action::Authenticate { sender: ProjectNumber(7), key: "key".into() }]);
@@ -188,14 +191,20 @@ fn a_login_may_be_tried_again_unless_the_key_is_wrong() {
     let mut play = Play::new();
     play.says(&format!("{HEADER}{}", auth("7", "key")));
     assert_eq!(play.happens(Event::Authenticated(Verdict::TooMany)), [Action::Close(Reason::TooMany)]);
-    assert!(play.written().ends_with("<resource-constraint xmlns=\"urn:ietf:params:xml:ns:xmpp-streams\"/></stream:error></stream:stream>"));
+    assert!(play.written().ends_with(
+        "<resource-constraint xmlns=\"urn:ietf:params:xml:ns:xmpp-streams\"/></stream:error></stream:stream>"
+    ));
 }
 
 #[test]
 fn what_is_sent_before_the_login_ends_the_stream() {
     for stanza in ["<message/>", BIND] {
         let mut play = Play::new();
-        assert_eq!(play.says(&format!("{HEADER}{stanza}")), [Action::Close(Reason::LoginRefused)], "{stanza}");
+        assert_eq!(
+            play.says(&format!("{HEADER}{stanza}")),
+            [Action::Close(Reason::LoginRefused)],
+            "{stanza}"
+        );
         assert!(play.written().contains("<not-authorized xmlns"), "{stanza}");
     }
     // Even where no stream was opened there is one to say it in.
@@ -212,12 +221,14 @@ fn answers_come_in_any_order_and_name_their_message() {
         sent.extend(numbers(&play.sends(&json!({ "to": "tokA", "message_id": id }))));
     }
     play.happens(Event::Answered(sent[2], Ok(Sent::One { canonical: Some("tokB".into()) })));
-    let expected = json!({ "message_type": "ack", "from": "tokA", "message_id": "c", "registration_id": "tokB" });
+    let expected =
+        json!({ "message_type": "ack", "from": "tokA", "message_id": "c", "registration_id": "tokB" });
     assert_eq!(play.told(), expected);
     play.happens(Event::Answered(sent[0], Err(LegacyError::NotRegistered)));
     assert_eq!(play.told()["error"], "DEVICE_UNREGISTERED");
     play.happens(Event::Answered(sent[1], Ok(Sent::Group { success: 2, failed: Vec::new() })));
-    let expected = json!({ "from": "tokA", "message_type": "ack", "success": 2, "failure": 0, "message_id": "b" });
+    let expected =
+        json!({ "from": "tokA", "message_type": "ack", "success": 2, "failure": 0, "message_id": "b" });
     assert_eq!(play.told(), expected);
 }
 
@@ -256,7 +267,10 @@ fn an_ack_counts_for_what_was_given_on_this_connection() {
     for (to, id) in [("tokA", "2"), ("tokB", "1"), ("tokA", "9")] {
         assert!(play.sends(&ack(to, id)).is_empty());
         let written = play.written();
-        assert!(written.contains("code=\"406\"") && written.contains("type=\"error\" to=\"7@gcm"), "{written}");
+        assert!(
+            written.contains("code=\"406\"") && written.contains("type=\"error\" to=\"7@gcm"),
+            "{written}"
+        );
     }
     assert!(play.sends(&json!({ "message_id": "1", "message_type": "ack" })).is_empty());
     assert_eq!(play.told()["error"], "BAD_ACK");
@@ -319,7 +333,10 @@ fn who_ends_the_stream_is_answered_first() {
     assert!(play.says("</stream:stream>").is_empty());
     let end = play.happens(Event::Answered(sent[0], Ok(Sent::One { canonical: None })));
     assert_eq!(end, [Action::Close(Reason::Ended)]);
-    assert!(play.written().ends_with("</gcm></message></stream:stream>".replace("</gcm>", "</data:gcm>").as_str()));
+    assert!(
+        play.written()
+            .ends_with("</gcm></message></stream:stream>".replace("</gcm>", "</data:gcm>").as_str())
+    );
     // What was being pulled is somebody else's.
     play.happens(Event::Pulled(vec![from_device(1)]));
     assert_eq!(play.session.unacknowledged().len(), 1);
