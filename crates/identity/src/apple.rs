@@ -2,7 +2,7 @@
 
 use cresset_message::{ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::tables::apns_tokens;
-use cresset_store::tables::registrations::{self, AppleTransport, RegistrationRef};
+use cresset_store::tables::registrations::{self, AppleTransport, RegistrationRecord, RegistrationRef};
 use cresset_store::{Condition, StoreError};
 use cresset_wire::token::{Presented, present, registration_token};
 
@@ -151,6 +151,19 @@ impl Identity {
             return if has_it { self.end_registration(before, now).await } else { Ok(()) };
         }
         Err(contended())
+    }
+
+    /// The APNs token of a registration is of this environment, and not of the one that was recorded.
+    pub async fn set_apple_environment(
+        &self,
+        id: RegistrationId,
+        sandbox: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(row) = self.store.get(&registrations::key(id), now).await? else { return Ok(()) };
+        let Some(mut apple) = RegistrationRecord::from_bytes(&row.value)?.apple else { return Ok(()) };
+        apple.sandbox = sandbox;
+        self.point_at(id, row, &Transport::Apple(apple), now).await.map(drop)
     }
 
     /// A push service says that a registration is no more, as of a moment if it knows: one that was made

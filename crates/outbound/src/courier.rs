@@ -13,9 +13,11 @@ mod post;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_delivery::{Carrier, Courier as Calls, Delivery, Dispatcher, Dropped, Handoff};
+use cresset_delivery::{Carrier, Content, Courier as Calls, Delivery, Dispatcher, Dropped, Handoff};
 use cresset_identity::Identity;
-use cresset_message::{DeviceId, ProjectNumber, Recipient, RegistrationId, Rejection, SlotSet, Timestamp};
+use cresset_message::{
+    DeviceId, Layout, ProjectNumber, Recipient, RegistrationId, Rejection, SlotSet, Timestamp,
+};
 use cresset_wire::webpush::random;
 use tokio::sync::watch;
 
@@ -24,6 +26,7 @@ use self::counters::Counters;
 pub use self::counters::{Snapshot, TOLD};
 use self::errands::Errands;
 use self::post::Post;
+use crate::apns::Environment;
 use crate::{Blame, Outcome, Randomness, Scope, apns, webpush};
 
 /// Tells the time.
@@ -211,8 +214,11 @@ impl Courier {
                 }
                 return Err(now + pause);
             }
-            Outcome::Accepted { .. } => {
+            Outcome::Accepted { environment, .. } => {
                 shared.books.went_well(destination, lane);
+                if let Some(environment) = environment {
+                    self.of_other_environment(delivery, *environment, now).await;
+                }
                 shared.dispatcher.acknowledge(destination, &[delivery.id], now).await.map_err(Failed::from)
             }
             Outcome::Gone { since, told } => {
@@ -229,6 +235,15 @@ impl Courier {
         })
     }
 
+    /// APNs' other environment knows the token: it is asked first from now on.
+    async fn of_other_environment(&self, delivery: &Delivery, environment: Environment, now: Timestamp) {
+        let registration = delivery.recipient.registration;
+        let sandbox = environment == Environment::Sandbox;
+        if let Err(e) = self.shared.identity.set_apple_environment(registration, sandbox, now).await {
+            tracing::debug!(?registration, "its environment is not corrected yet: {e}");
+        }
+    }
+
     async fn gone(
         &self,
         destination: DeviceId,
@@ -238,6 +253,11 @@ impl Courier {
         now: Timestamp,
     ) -> Result<(), Failed> {
         let shared = &self.shared;
+        // That the token of a live activity is over says nothing of the app (`protocol/apns.md` §2.5).
+        if is_live_activity(delivery) {
+            shared.dispatcher.refused(destination, delivery.id, Dropped::Refused, told, now).await?;
+            return Ok(());
+        }
         shared.dispatcher.refused(destination, delivery.id, Dropped::Unregistered, told, now).await?;
         let registration = delivery.recipient.registration;
         let ended = shared.identity.gone_outside(registration, since, now).await?;
@@ -269,6 +289,7 @@ impl Courier {
                 );
                 shared.post.distrust(recipient, told, now + CREDENTIAL_PAUSE);
             }
+            Blame::Token if is_live_activity(delivery) => {}
             // It can never work.
             Blame::Token => {
                 tracing::debug!(registration = ?recipient.registration, told, "a registration is given up");
@@ -300,7 +321,9 @@ impl Courier {
             let shared = &courier.shared;
             let outcome = shared.post.send(&delivery, (shared.clock)()).await;
             shared.counters.count(lane.service(), &outcome);
-            if let Outcome::Gone { since, .. } = outcome {
+            if let Outcome::Gone { since, .. } = outcome
+                && !is_live_activity(&delivery)
+            {
                 let (registration, now) = (delivery.recipient.registration, (shared.clock)());
                 if let Err(e) = shared.identity.gone_outside(registration, since, now).await {
                     tracing::debug!(?registration, "it cannot be ended now: {e}");
@@ -330,6 +353,13 @@ impl Calls for Courier {
     fn call(&self, project: ProjectNumber, bucket: u32, slots: SlotSet) {
         self.shared.errands.call(project, bucket, slots);
     }
+}
+
+fn is_live_activity(delivery: &Delivery) -> bool {
+    let Content::Message(message) = &delivery.content else { return false };
+    let apns = matches!(delivery.recipient.layout, Layout::Apns { .. });
+    let token = message.apns.as_ref().and_then(|apns| apns.live_activity_token.as_deref());
+    apns && token.is_some_and(|token| !token.is_empty())
 }
 
 /// For the trace: the status, and the service's own words.
