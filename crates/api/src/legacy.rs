@@ -5,9 +5,9 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use cresset_delivery::{GroupSent, Sent};
+use cresset_delivery::{Accepted, GroupSent, Sent};
 use cresset_identity::Sender;
-use cresset_message::{MessageId, Rejection};
+use cresset_message::Rejection;
 use cresset_wire::legacy::answer::{self, TokenResult};
 use cresset_wire::legacy::{Downstream, LegacyError, Refused, Targets, read_form, read_json};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -109,8 +109,8 @@ async fn send_one(api: &Api, sender: &Sender, read: Downstream) -> One {
     count(api, &sent.as_ref().map(drop).map_err(Rejection::clone));
     match sent {
         Ok(Sent::Group(group)) => One::Group(group),
-        Ok(Sent::One(id)) if to_set => One::Token(sent_as(id.micros.to_string())),
-        Ok(Sent::One(id)) => One::Token(sent_as(id_told(id, read.dry_run))),
+        Ok(Sent::One(accepted)) if to_set => One::Token(sent_as(accepted.id.micros.to_string(), None)),
+        Ok(Sent::One(accepted)) => One::Token(told(api, accepted, read.dry_run).await),
         Err(rejection) => One::Token(TokenResult::Failed((&rejection).into())),
     }
 }
@@ -119,23 +119,27 @@ async fn send_to_many(api: &Api, sender: &Sender, read: Downstream) -> Response 
     let Targets::Tokens(tokens) = read.targets else { return of_tokens(api, &[]) };
     let (now, dry_run) = ((api.clock)(), read.dry_run);
     let outcomes = api.dispatcher.send_many(sender.number, read.message, tokens, dry_run, now).await;
-    let told = |outcome: &Result<MessageId, Rejection>| {
+    let mut results = Vec::with_capacity(outcomes.len());
+    for outcome in outcomes {
         count(api, &outcome.as_ref().map(drop).map_err(Rejection::clone));
-        match outcome {
-            Ok(id) => sent_as(id_told(*id, dry_run)),
-            Err(rejection) => TokenResult::Failed(rejection.into()),
-        }
-    };
-    let results: Vec<_> = outcomes.iter().map(told).collect();
+        results.push(match outcome {
+            Ok(accepted) => told(api, accepted, dry_run).await,
+            Err(rejection) => TokenResult::Failed((&rejection).into()),
+        });
+    }
     of_tokens(api, &results)
 }
 
-fn sent_as(message_id: String) -> TokenResult {
-    TokenResult::Sent { message_id, canonical: None }
+/// With the canonical token, where there is one (§8).
+async fn told(api: &Api, accepted: Accepted, dry_run: bool) -> TokenResult {
+    let id = if dry_run { answer::FAKE_ID.to_owned() } else { accepted.id.to_string() };
+    let Some(successor) = accepted.successor else { return sent_as(id, None) };
+    // The message is accepted; not to know a better token is no failure.
+    sent_as(id, api.dispatcher.token_of(successor, (api.clock)()).await.ok().flatten())
 }
 
-fn id_told(id: MessageId, dry_run: bool) -> String {
-    if dry_run { answer::FAKE_ID.to_owned() } else { id.to_string() }
+fn sent_as(message_id: String, canonical: Option<String>) -> TokenResult {
+    TokenResult::Sent { message_id, canonical }
 }
 
 /// 200, whatever became of them; but if nothing was accepted, and that is our fault, all may come again.
@@ -174,7 +178,7 @@ async fn send_form(api: &Api, sender: &Sender, body: &Bytes) -> Response {
         One::Token(result) => crate::with_type(StatusCode::OK, TEXT, answer::plain(&result)),
         // Forms have no shape for it (inferred): its members have it, under this id.
         One::Group(GroupSent { id: Some(id), .. }) => {
-            crate::with_type(StatusCode::OK, TEXT, answer::plain(&sent_as(id.to_string())))
+            crate::with_type(StatusCode::OK, TEXT, answer::plain(&sent_as(id.to_string(), None)))
         }
         One::Group(GroupSent { refusal, .. }) => {
             let error = refusal.as_ref().map_or(LegacyError::NotRegistered, LegacyError::from);

@@ -22,11 +22,29 @@ use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
 use crate::{Delivery, Dispatcher, Handoff, refusal};
 
+/// A message that is accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub id: MessageId,
+    /// Of a message to one registration: the one whose token its sender had better use.
+    pub successor: Option<RegistrationId>,
+}
+
+impl Accepted {
+    fn for_set(id: MessageId) -> Self {
+        Self { id, successor: None }
+    }
+
+    fn of(delivery: &Delivery) -> Self {
+        Self { id: delivery.id, successor: delivery.recipient.successor }
+    }
+}
+
 /// What became of a message to one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sent {
     /// To an app instance, or to everybody in a set.
-    One(MessageId),
+    One(Accepted),
     /// To a device group.
     Group(GroupSent),
 }
@@ -56,7 +74,7 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<MessageId, Rejection> {
         match self.send_in_full(sender, message, validate_only, now).await? {
-            Sent::One(id) | Sent::Group(GroupSent { id: Some(id), .. }) => Ok(id),
+            Sent::One(Accepted { id, .. }) | Sent::Group(GroupSent { id: Some(id), .. }) => Ok(id),
             Sent::Group(group) => Err(group.refusal.unwrap_or(Rejection::Unregistered)),
         }
     }
@@ -74,8 +92,11 @@ impl Dispatcher {
         // Who is in a set shows only when it is delivered.
         if message.target.is_set() {
             return match validate_only {
-                true => Ok(Sent::One(self.next_id(now))),
-                false => self.send_to_set(sender, message, now).await.map(Sent::One),
+                true => Ok(Sent::One(Accepted::for_set(self.next_id(now)))),
+                false => {
+                    let accepted = self.send_to_set(sender, message, now).await;
+                    accepted.map(|id| Sent::One(Accepted::for_set(id)))
+                }
             };
         }
         if let Target::Token(text) = &message.target
@@ -86,17 +107,17 @@ impl Dispatcher {
         let recipient = self.recipient_of(sender, &message.target, now).await?;
         let message = Arc::new(message);
         let delivery = Arc::new(delivery(self.id_for(&message, now), message.clone(), recipient));
-        let id = delivery.id;
+        let accepted = Sent::One(Accepted::of(&delivery));
         self.admit(&message, &delivery, validate_only, now)?;
         if validate_only {
-            return Ok(Sent::One(id));
+            return Ok(accepted);
         }
         if delivery.ttl.is_zero() {
             self.push_now_or_never(&delivery, now);
         } else {
             self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
         }
-        Ok(Sent::One(id))
+        Ok(accepted)
     }
 
     /// Whether this recipient may get it.

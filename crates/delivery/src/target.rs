@@ -10,7 +10,7 @@ use cresset_store::tables::registrations::{
     self, AppleTransport, DeviceTransport, RegistrationRecord, WebTransport,
 };
 use cresset_store::{Store, StoreError};
-use cresset_wire::token::{Presented, present};
+use cresset_wire::token::{Presented, present, registration_token};
 
 use crate::{Dispatcher, refusal};
 
@@ -79,6 +79,12 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<Option<Recipient>, StoreError> {
         recipient_of_record(&self.store, id, record, now).await
+    }
+
+    /// The token of a registration, if that is there.
+    pub async fn token_of(&self, id: RegistrationId, now: Timestamp) -> Result<Option<String>, StoreError> {
+        let record = self.registration(id, now).await?;
+        Ok(record.map(|record| registration_token(&self.tokens, &record.prefix, id)))
     }
 
     pub(crate) async fn registration(
@@ -188,5 +194,6 @@ fn recipient(
         app_id: record.app_id.parse().ok(),
         category,
         layout,
+        successor: record.successor.map(RegistrationId::from),
     })
 }

@@ -225,6 +225,7 @@ fn delivery(n: u64, message: Arc<Message>) -> Delivery {
             app_id: None,
             category: "com.example.app".into(),
             layout: Layout::Raw { sender: "123456789012".into() },
+            successor: None,
         }),
         content: Content::Message(message),
         priority: Priority::Normal,

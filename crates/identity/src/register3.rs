@@ -139,6 +139,10 @@ impl Identity {
             if let Some((replaced, record)) = &known {
                 self.end_in(&mut change, *replaced, record, now).await?;
             }
+            if record.platform != 3 {
+                let replaced = known.as_ref().map(|(id, _)| *id);
+                self.succeed(&mut change, device, form, id, replaced, now).await?;
+            }
             // Else the device registers the same elsewhere at this moment, and both get one token.
             if self.write_and_tell(change, now).await? {
                 // If the process ends before this, the device asks again, and the link is made then.
@@ -152,6 +156,31 @@ impl Identity {
             }
         }
         Err(contended().into())
+    }
+
+    /// The other registrations of the app for this sender are older than this one: GCM's, without a subtype,
+    /// when the app has come to register as FCM's do (`protocol/legacy-http.md` §8).
+    async fn succeed(
+        &self,
+        change: &mut Change,
+        device: DeviceId,
+        form: &Register3,
+        id: RegistrationId,
+        replaced: Option<RegistrationId>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let prefix = format!("{}\0", form.app).into_bytes();
+        let partition = devices::partition(device);
+        let page = self.store.scan(Table::DeviceRegistrations, &partition, &prefix, PAGE, now).await?;
+        for row in page.rows.iter().take_while(|row| row.sort.starts_with(&prefix)) {
+            let Some((older, record)) = self.registration_of_ref(&row.value, now).await? else { continue };
+            let is_its = record.device.as_ref().is_some_and(|of| of.sender == form.sender);
+            if is_its && record.platform != 3 && Some(older) != replaced {
+                let after = RegistrationRecord { successor: Some(id.into()), ..record.clone() };
+                change.register(older, &after, Some(&record));
+            }
+        }
+        Ok(())
     }
 
     fn new_record(

@@ -59,6 +59,9 @@ pub struct Recipient {
     /// The `app` form value of register3 (package name, `org.chromium.linux`): `category` on the wire.
     pub category: String,
     pub layout: Layout,
+    /// Another registration of the same app on the same device that was made later: senders had better use
+    /// its token (`protocol/legacy-http.md` §8).
+    pub successor: Option<RegistrationId>,
 }
 
 impl Recipient {

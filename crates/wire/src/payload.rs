@@ -58,6 +58,7 @@ mod samples {
             app_id: None,
             category: "com.example.app".into(),
             layout,
+            successor: None,
         }
     }
 }

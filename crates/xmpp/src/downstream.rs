@@ -15,7 +15,14 @@ pub(crate) async fn deliver(
 ) -> Result<Sent, LegacyError> {
     let sent = dispatcher.send_in_full(sender, downstream.message, downstream.dry_run, now).await;
     match sent.map_err(|rejection| LegacyError::from(&rejection))? {
-        cresset_delivery::Sent::One(_) => Ok(Sent::One { canonical: None }),
+        cresset_delivery::Sent::One(accepted) => {
+            let canonical = match accepted.successor {
+                // It is accepted; not to know a better token is no failure.
+                Some(successor) => dispatcher.token_of(successor, now).await.ok().flatten(),
+                None => None,
+            };
+            Ok(Sent::One { canonical })
+        }
         cresset_delivery::Sent::Group(group) if group.sent == 0 => {
             Err(group.refusal.as_ref().map_or(LegacyError::NotRegistered, LegacyError::from))
         }

@@ -359,3 +359,40 @@ async fn topics_are_managed_with_a_server_key() {
     let bad = world.request("GET", &format!("/iid/info/{token}"), &[("authorization", "key=x")], "").await;
     assert_eq!(bad.status, StatusCode::UNAUTHORIZED);
 }
+
+/// An app that once registered as GCM's did, and registers as FCM's do since an update.
+#[tokio::test]
+async fn an_older_token_of_an_app_still_serves_and_the_newer_one_is_told() {
+    let world = World::new().await;
+    let phone = world.check_in().await;
+    let sender = world.demo().number.to_string();
+    let register = async |more: &[(&str, &str)]| {
+        let fields = [&[("app", "com.example.app"), ("sender", &*sender)], more].concat();
+        world.register3(&phone, &fields).await.text().strip_prefix("token=").unwrap().to_owned()
+    };
+    let old = register(&[]).await;
+    let body = json!({ "registration_ids": [old] });
+    assert_eq!(world.legacy(&body).await.json()["canonical_ids"], 0);
+    let new = register(&[("X-subtype", &sender), ("X-scope", "*")]).await;
+    assert_ne!(old, new);
+    let answer = world.legacy(&json!({ "registration_ids": [old, new], "data": { "k": "v" } })).await.json();
+    assert_eq!((&answer["success"], &answer["canonical_ids"]), (&json!(2), &json!(1)));
+    assert_eq!(answer["results"][0]["registration_id"], new.as_str());
+    assert_eq!(answer["results"][1].get("registration_id"), None);
+    let one = world.legacy(&json!({ "to": old })).await.json();
+    assert_eq!(one["results"][0]["registration_id"], new.as_str());
+    let text = world.legacy_form(&[("registration_id", &old), ("data.k", "v")]).await;
+    assert!(text.text().starts_with("id=0:") && text.text().ends_with(&format!("\nregistration_id={new}")));
+    // Both are one app: each token brings it once.
+    assert_eq!(world.engine.rows(Table::Inbox, &phone.id.to_be_bytes()).await, 5);
+    // A token that is no more is not recommended.
+    let fields = [
+        ("app", "com.example.app"),
+        ("sender", &*sender),
+        ("X-subtype", &*sender),
+        ("X-scope", "*"),
+        ("delete", "true"),
+    ];
+    world.register3(&phone, &fields).await;
+    assert_eq!(world.legacy(&body).await.json()["canonical_ids"], 0);
+}

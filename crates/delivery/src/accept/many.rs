@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use cresset_message::{Message, MessageId, ProjectNumber, Recipient, Rejection, Target, Timestamp};
+use cresset_message::{Message, ProjectNumber, Recipient, Rejection, Target, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, MAX_BATCH_BYTES, StoreError};
 use cresset_wire::token::open_group_key;
 
-use super::{check, delivery};
+use super::{Accepted, check, delivery};
 use crate::{Delivery, Dispatcher, refusal};
 
 /// Recipients looked up by one task: some 20 µs each, so that a task is worth its making.
@@ -20,7 +20,7 @@ const BATCH_BYTES: usize = MAX_BATCH_BYTES / 4;
 /// Bytes of a row beside its message, about: keys, registration, trace.
 const ROW_BYTES: usize = 256;
 
-type Outcome = Result<MessageId, Rejection>;
+type Outcome = Result<Accepted, Rejection>;
 
 impl Dispatcher {
     /// Takes a message for many tokens: what became of each, in their order; one that is named twice
@@ -48,7 +48,7 @@ impl Dispatcher {
                 let delivery = Arc::new(delivery(self.next_id(now), message.clone(), recipient));
                 self.admit(&message, &delivery, validate_only, now).map(|()| delivery)
             });
-            outcomes.push(delivery.as_ref().map(|delivery| delivery.id).map_err(Rejection::clone));
+            outcomes.push(delivery.as_ref().map(|delivery| Accepted::of(delivery)).map_err(Rejection::clone));
             match delivery {
                 Ok(_) if validate_only => {}
                 Ok(delivery) if delivery.ttl.is_zero() => self.push_now_or_never(&delivery, now),

@@ -42,7 +42,8 @@ impl World {
         validate_only: bool,
     ) -> Vec<Result<MessageId, Rejection>> {
         let tokens = tokens.iter().map(|token| (*token).to_owned()).collect();
-        self.dispatcher.send_many(PROJECT, message, tokens, validate_only, NOW).await
+        let outcomes = self.dispatcher.send_many(PROJECT, message, tokens, validate_only, NOW).await;
+        outcomes.into_iter().map(|outcome| outcome.map(|accepted| accepted.id)).collect()
     }
 }
 

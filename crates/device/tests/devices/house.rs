@@ -214,6 +214,7 @@ fn recipient(device: u64) -> Recipient {
         app_id: None,
         category: "app".into(),
         layout: Layout::Raw { sender: "1".into() },
+        successor: None,
     }
 }
 

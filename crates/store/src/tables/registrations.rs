@@ -30,6 +30,9 @@ pub struct RegistrationRecord {
     /// the device of today.
     #[prost(uint64, repeated, tag = "9")]
     pub moved_from: Vec<u64>,
+    /// The newest registration of the same app for the same sender on the same device, if this is an older one.
+    #[prost(message, optional, tag = "10")]
+    pub successor: Option<RegistrationRef>,
 }
 
 /// Devices that a registration is remembered to have been carried by. One more, and what still waits for it at

@@ -99,6 +99,7 @@ fn recipient(platform: Platform, category: &str, layout: Layout) -> Recipient {
         app_id: None,
         category: category.into(),
         layout,
+        successor: None,
     }
 }
 
