@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cresset_message::{DeviceId, ProjectNumber, RegistrationId, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{carried, devices};
-use cresset_store::{Batch, Pages, StoreError, Table};
+use cresset_store::{Pages, StoreError, Table};
 
 use crate::presence::{Carried, Present};
 use crate::trace::{Dropped, End};
@@ -110,18 +110,13 @@ impl Dispatcher {
         let partition = devices::partition(before);
         let mut pages = Pages::of(&self.store, inbox::table_of(before), &partition, PAGE);
         while let Some(rows) = pages.next(now).await? {
-            let mut batch = Batch::default();
             for row in rows {
                 let is_its = InboxRecord::from_bytes(&row.value)
                     .is_ok_and(|record| record.registration.map(RegistrationId::from) == Some(id));
                 if is_its {
                     let delivery = inbox::id_of(&row.sort)?;
-                    batch.put(inbox::key(device, delivery), row.value, row.expires);
-                    batch.delete(inbox::key(before, delivery));
+                    self.move_row((before, device), delivery, row, now).await?;
                 }
-            }
-            if !batch.ops.is_empty() {
-                self.store.write(batch, now).await?;
             }
         }
         Ok(())

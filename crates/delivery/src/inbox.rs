@@ -7,7 +7,7 @@ use std::time::Duration;
 use cresset_message::{DeviceId, MessageId, Priority, Recipient, RegistrationId, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{devices, message as message_record};
-use cresset_store::{Batch, Pages, Row, StoreError};
+use cresset_store::{Batch, Condition, Pages, Row, StoreError};
 
 use crate::presence::Carried;
 use crate::trace::{Dropped, End};
@@ -125,7 +125,13 @@ impl Dispatcher {
                             found.push(Arc::new(delivery));
                         }
                     }
-                    Ok(Some(delivery)) => self.move_row(device, &delivery, row, now).await,
+                    Ok(Some(delivery)) => {
+                        let moved = self.move_row((device, delivery.recipient.device), id, row, now).await;
+                        // It stays for the next time.
+                        if let Err(e) = moved {
+                            tracing::debug!(%device, message.id = %id, "a delivery is not moved yet: {e}");
+                        }
+                    }
                     Ok(None) => dead.push((id, End::Dropped(Dropped::Unregistered))),
                     // It must not keep the device from all the others.
                     Err(StoreError::Damaged(what)) => tracing::error!(%device, message.id = %id, "{what}"),
@@ -144,14 +150,21 @@ impl Dispatcher {
         Ok(found)
     }
 
-    /// The registration receives through another device now. A row that cannot be moved stays.
-    async fn move_row(&self, device: DeviceId, delivery: &Delivery, row: Row, now: Timestamp) {
-        let mut batch = Batch::default();
-        batch.put(inbox::key(delivery.recipient.device, delivery.id), row.value, row.expires);
-        batch.delete(inbox::key(device, delivery.id));
-        if let Err(e) = self.store.write(batch, now).await {
-            tracing::debug!(%device, message.id = %delivery.id, "a delivery is not moved yet: {e}");
-        }
+    /// A registration receives through another device now. Only who finds the row where it was moves it:
+    /// another may have, and it may be acknowledged there by now.
+    pub(crate) async fn move_row(
+        &self,
+        (from, to): (DeviceId, DeviceId),
+        id: MessageId,
+        row: Row,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = inbox::key(from, id);
+        let condition = Condition { key: key.clone(), expected: Some(row.value.clone()) };
+        let mut batch = Batch { condition: Some(condition), ..Batch::default() };
+        batch.delete(key);
+        batch.put(inbox::key(to, id), row.value, row.expires);
+        self.store.write(batch, now).await.map(drop)
     }
 
     /// `None`: its registration is gone.
