@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::{Config, LogFormat, QuotaProfile};
+use crate::config::{Config, LogFormat, Outgoing, QuotaProfile};
 use crate::failure::Failure;
 
 /// Firebase Cloud Messaging as software that anyone can run.
@@ -501,6 +501,7 @@ impl Up {
         config.listen.exec =
             if self.exec_address == "none" { String::new() } else { self.exec_address.clone() };
         config.quotas.profile = self.quotas;
+        config.outgoing = Outgoing::to_this_machine(&self.data.folder);
         self.log.apply(&mut config);
         config
     }

@@ -169,6 +169,22 @@ pub struct Outgoing {
     pub key_reuse_minutes: u32,
 }
 
+impl Outgoing {
+    /// For trying things out: push services at `https://localhost`, with a certificate of the data folder's CA
+    /// or of one that the system trusts; nothing beyond the machine.
+    pub fn to_this_machine(folder: &Path) -> Self {
+        let here = vec!["localhost".to_owned()];
+        Self {
+            web_push: true,
+            contact: "mailto:nobody@example.com".into(),
+            hosts: here.clone(),
+            private_hosts: here,
+            ca: Some(folder.join("ca.pem")),
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
