@@ -74,12 +74,15 @@ const PYTHON_5: Sdk = Sdk::Python(".venv-5");
 const PYTHON_LEGACY: Sdk = Sdk::Python(".venv-legacy");
 const PYTHON_RECEIVERS: Sdk = Sdk::Python(".venv-receivers");
 const PYTHON_PUSH: Sdk = Sdk::Python(".venv-push");
+const PYTHON_XMPP: Sdk = Sdk::Python(".venv-xmpp");
 
-const SUITES: [Suite; 39] = [
+const SUITES: [Suite; 41] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
     Suite::new("receivers.test.mjs", NODE),
     Suite::new("test_receivers.py", PYTHON_RECEIVERS),
+    Suite::new("test_xmpp.py", PYTHON_XMPP),
+    Suite::new("xmpp.test.mjs", NODE),
     Suite::new("browser.test.mjs", NODE),
     Suite::new("push-services.test.mjs", NODE),
     Suite::new("push/test_push_services.py", PYTHON_PUSH),
@@ -401,6 +404,14 @@ impl Projects {
         self.run(&["service-account", id, "--save"]).map(drop)
     }
 
+    /// What app servers of old send with.
+    fn server_key(&self, project: &str) -> Result<String, String> {
+        let shown: serde_json::Value = serde_json::from_str(&self.run(&["show", project, "--json"])?)
+            .map_err(|e| format!("`project show` is no JSON: {e}"))?;
+        let key = shown["serverKeys"][0].as_str();
+        key.map(str::to_owned).ok_or_else(|| format!("project {project} has no server key"))
+    }
+
     /// `cresset exec --` with what a suite is told, and a bound on how long it may take.
     fn exec(&self, suite: &Suite) -> Result<Command, String> {
         let mut command = Command::new(cresset()?);
@@ -411,6 +422,7 @@ impl Projects {
             .env("CONFORMANCE_NODE", setup::node())
             .env("CONFORMANCE_LISTENER", setup::rust_receiver()?)
             .env("CONFORMANCE_FAKE", target()?.join("debug/cresset-fake"))
+            .env("CONFORMANCE_TALKER", target()?.join("debug/examples/talk"))
             .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
             .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
             .env("CONFORMANCE_SERVER_KEY", self.server_key(suite.project)?)

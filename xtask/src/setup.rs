@@ -32,15 +32,16 @@ pub(crate) fn node() -> PathBuf {
 }
 
 /// The lists of what Python tests need, one for each major version of firebase-admin, one for push
-/// receivers, one for app servers of old and one for senders to push services, and the virtual environments
-/// made of them.
-const PYTHON: [(&str, &str); 6] = [
+/// receivers, one for app servers of old, one for those by XMPP and one for senders to push services, and the
+/// virtual environments made of them.
+const PYTHON: [(&str, &str); 7] = [
     ("requirements.txt", ".venv"),
     ("requirements-6.txt", ".venv-6"),
     ("requirements-5.txt", ".venv-5"),
     ("requirements-receivers.txt", ".venv-receivers"),
     ("requirements-push.txt", ".venv-push"),
     ("requirements-legacy.txt", ".venv-legacy"),
+    ("requirements-xmpp.txt", ".venv-xmpp"),
 ];
 
 pub(crate) fn python(environment: &str) -> PathBuf {
