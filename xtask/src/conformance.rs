@@ -404,14 +404,6 @@ impl Projects {
         self.run(&["service-account", id, "--save"]).map(drop)
     }
 
-    /// What app servers of old send with.
-    fn server_key(&self, project: &str) -> Result<String, String> {
-        let shown: serde_json::Value = serde_json::from_str(&self.run(&["show", project, "--json"])?)
-            .map_err(|e| format!("`project show` is no JSON: {e}"))?;
-        let key = shown["serverKeys"][0].as_str();
-        key.map(str::to_owned).ok_or_else(|| format!("project {project} has no server key"))
-    }
-
     /// `cresset exec --` with what a suite is told, and a bound on how long it may take.
     fn exec(&self, suite: &Suite) -> Result<Command, String> {
         let mut command = Command::new(cresset()?);
