@@ -123,7 +123,7 @@ impl RawXmpp {
 
     /// The same, if it has come already.
     pub fn ready(&mut self) -> Outcome<Option<FromServer>> {
-        Ok(match self.reader.next()? {
+        Ok(match self.reader.take()? {
             Some(Incoming::Stanza(stanza)) => Some(told(stanza)),
             Some(Incoming::Closed) => Some(FromServer::Closed),
             Some(Incoming::Opened { .. }) => return Err("another stream".into()),
@@ -146,7 +146,7 @@ impl RawXmpp {
 
     async fn incoming(&mut self) -> Outcome<Option<Incoming>> {
         loop {
-            if let Some(incoming) = self.reader.next()? {
+            if let Some(incoming) = self.reader.take()? {
                 return Ok(Some(incoming));
             }
             match self.stream.read(&mut self.buffer).await {

@@ -26,7 +26,7 @@ fn read(stream: &[u8], piece: usize) -> (Vec<Incoming>, Result<(), StreamError>)
     for bytes in stream.chunks(piece) {
         reader.push(bytes);
         loop {
-            match reader.next() {
+            match reader.take() {
                 Ok(Some(incoming)) => {
                     // As after each end of a stream; and a login is as good as one.
                     if incoming == Incoming::Closed {
@@ -36,7 +36,7 @@ fn read(stream: &[u8], piece: usize) -> (Vec<Incoming>, Result<(), StreamError>)
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    assert_eq!(reader.next(), Err(error), "there is nothing after it");
+                    assert_eq!(reader.take(), Err(error), "there is nothing after it");
                     return (all, Err(error));
                 }
             }
@@ -49,7 +49,7 @@ fn read(stream: &[u8], piece: usize) -> (Vec<Incoming>, Result<(), StreamError>)
 fn is_header(to: &str) {
     let mut reader = Reader::new();
     reader.push(header(to, 7).as_bytes());
-    assert!(matches!(reader.next(), Ok(Some(Incoming::Opened { .. }))));
+    assert!(matches!(reader.take(), Ok(Some(Incoming::Opened { .. }))));
 }
 
 /// What a message held, in an error and in a message of a device.
@@ -61,8 +61,8 @@ fn is_sent_back(stanza: &Element) {
         let mut reader = Reader::new();
         reader.push(header("gcm.googleapis.com", 7).as_bytes());
         reader.push(written.as_bytes());
-        assert!(matches!(reader.next(), Ok(Some(Incoming::Opened { .. }))));
-        let Ok(Some(Incoming::Stanza(again))) = reader.next() else { panic!("{written}") };
+        assert!(matches!(reader.take(), Ok(Some(Incoming::Opened { .. }))));
+        let Ok(Some(Incoming::Stanza(again))) = reader.take() else { panic!("{written}") };
         assert_eq!(again.children[0].text, text);
         assert!(again.attribute("id").is_none_or(|again| again == id));
     }

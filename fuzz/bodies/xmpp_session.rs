@@ -83,7 +83,7 @@ impl Play {
 
     fn read(&mut self) {
         while self.session.wants_input() {
-            match self.reader.next() {
+            match self.reader.take() {
                 Ok(Some(incoming)) => self.happens(Event::Received(incoming)),
                 Ok(None) => return,
                 Err(error) => self.happens(Event::Unreadable(error)),
@@ -101,7 +101,7 @@ impl Play {
         self.happens(Event::Answered(
             number,
             match with % 3 {
-                0 => Ok(Sent::One { canonical: (with % 2 == 0).then(|| "new".to_owned()) }),
+                0 => Ok(Sent::One { canonical: with.is_multiple_of(2).then(|| "new".to_owned()) }),
                 1 => Ok(Sent::Group { success: 1, failed: vec!["a".to_owned(); usize::from(with % 2)] }),
                 _ => Err(LegacyError::NotRegistered),
             },
@@ -157,7 +157,7 @@ impl Play {
     fn app_server_reads(&mut self, text: &str) {
         self.app_server.push(text.as_bytes());
         loop {
-            match self.app_server.next() {
+            match self.app_server.take() {
                 Ok(Some(Incoming::Closed)) => self.app_server.restart(),
                 Ok(Some(_)) => {}
                 Ok(None) => break,

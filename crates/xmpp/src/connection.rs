@@ -224,7 +224,7 @@ impl<'a> Serving<'a> {
     /// Reads what has come, as far as there is room for what follows from it.
     fn read_on(&mut self) {
         while self.closing.is_none() && self.session.wants_input() && self.has_room() {
-            match self.reader.next() {
+            match self.reader.take() {
                 Ok(Some(incoming)) => self.happens(Event::Received(incoming)),
                 Ok(None) => return,
                 Err(error) => return self.happens(Event::Unreadable(error)),

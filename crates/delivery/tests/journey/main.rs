@@ -13,4 +13,5 @@ mod sending;
 mod stored;
 mod topics;
 mod trace;
+mod upstream;
 mod world;

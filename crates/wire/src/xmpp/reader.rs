@@ -69,7 +69,7 @@ impl Reader {
     }
 
     /// The next thing that has come whole. After an error there is nothing more.
-    pub fn next(&mut self) -> Result<Option<Incoming>, StreamError> {
+    pub fn take(&mut self) -> Result<Option<Incoming>, StreamError> {
         if let Some(error) = self.failed {
             return Err(error);
         }

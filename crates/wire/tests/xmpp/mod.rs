@@ -15,7 +15,7 @@ fn read(stream: &str, cuts: &[usize]) -> (Vec<Incoming>, Option<StreamError>) {
         bytes = rest;
         reader.push(piece);
         loop {
-            match reader.next() {
+            match reader.take() {
                 Ok(Some(incoming)) => all.push(incoming),
                 Ok(None) => break,
                 Err(error) => return (all, Some(error)),

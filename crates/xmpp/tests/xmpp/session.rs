@@ -51,7 +51,7 @@ impl Play {
         self.reader.push(text.as_bytes());
         let mut actions = Vec::new();
         while self.session.wants_input() {
-            match self.reader.next() {
+            match self.reader.take() {
                 Ok(Some(incoming)) => actions.extend(self.happens(Event::Received(incoming))),
                 Ok(None) => break,
                 Err(error) => actions.extend(self.happens(Event::Unreadable(error))),
@@ -87,7 +87,7 @@ impl Play {
         let mut reader = Reader::new();
         reader.push(HEADER.as_bytes());
         reader.push(self.written().as_bytes());
-        let all = std::iter::from_fn(|| reader.next().unwrap());
+        let all = std::iter::from_fn(|| reader.take().unwrap());
         all.filter_map(|incoming| match incoming {
             Incoming::Stanza(stanza) => Some(stanza),
             _ => None,
