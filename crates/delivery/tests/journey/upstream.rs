@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use cresset_delivery::{AppServer, FromDevice, Line, Limits, Quotas, Taken, Upstream, UpstreamError, Why};
+use cresset_delivery::{AppServer, FromDevice, Limits, Line, Quotas, Taken, Upstream, UpstreamError, Why};
 use cresset_message::{Message, MessageId, Timestamp};
 use cresset_store::Table;
 use cresset_store::tables::upstream;

@@ -35,7 +35,7 @@ const STATUSES: [(u16, &str); 16] = [
 ];
 
 /// Methods by the templates of their paths, the first that fits; an empty HTTP method is any.
-const METHODS: [(&str, &str, &str); 34] = [
+const METHODS: [(&str, &str, &str); 36] = [
     ("", "/v1/projects/{project}/{method}", "messages.send"),
     ("", "/projects/{project}/{method}", "messages.send"),
     ("", "//v1/projects/{project}/{method}", "messages.send"),
@@ -47,6 +47,8 @@ const METHODS: [(&str, &str, &str); 34] = [
     ("", "/token", "token"),
     ("", "/o/oauth2/token", "token"),
     ("", "/oauth2/v4/token", "token"),
+    ("", "/fcm/send", "legacy.send"),
+    ("", "/gcm/send", "legacy.send"),
     ("", "/fcm/notification", "groups"),
     ("", "/gcm/notification", "groups"),
     ("", "/fcm/googlenotification", "groups.client"),
