@@ -2,25 +2,28 @@
 
 mod group;
 mod many;
+mod push;
 
 use std::sync::Arc;
 
 use cresset_message::{
     Layout, Message, MessageId, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp,
-    limits,
+    WebCoding, limits,
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
 use cresset_store::{Batch, Store, StoreError};
-use cresset_wire::payload::{apns, web_plaintext_fits, web_service_fits};
+use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
 use crate::carrier::Carriers;
 use crate::fanout::FanOuts;
-use crate::stored::Piles;
+use crate::stored::{MAX_PUSHES, Piles};
 use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
 use crate::{Delivery, Dispatcher, Handoff, refusal};
+
+pub use push::Push;
 
 /// A message that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +118,8 @@ impl Dispatcher {
         if delivery.ttl.is_zero() {
             self.push_now_or_never(&delivery, now);
         } else {
-            self.store_and_push(&message, delivery, now).await.map_err(refusal)?;
+            let record = InboxRecord { message: message_record::encode(&message), ..delivery.inbox_record() };
+            self.store_and_push(record, delivery, now).await.map_err(refusal)?;
         }
         Ok(accepted)
     }
@@ -146,11 +150,10 @@ impl Dispatcher {
     /// that is stored but not pushed would wait for the device's next login.
     async fn store_and_push(
         &self,
-        message: &Message,
+        record: InboxRecord,
         delivery: Arc<Delivery>,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let record = InboxRecord { message: message_record::encode(message), ..delivery.inbox_record() };
         let mut batch = Batch::default();
         batch.put(
             inbox::key(delivery.recipient.device, delivery.id),
@@ -219,7 +222,11 @@ impl AfterAccepting {
         let handoff = self.carriers.push(delivery);
         // A courier tells itself when it has sent something.
         let sent = handoff == Handoff::Accepted && !delivery.recipient.device.is_outside();
-        if let (Handoff::Offline, false, Some(limit)) = (handoff, delivery.ttl.is_zero(), self.stored) {
+        let limit = match delivery.recipient.layout {
+            Layout::WebPush { .. } => Some(MAX_PUSHES),
+            _ => self.stored,
+        };
+        if let (Handoff::Offline, false, Some(limit)) = (handoff, delivery.ttl.is_zero(), limit) {
             self.piles.add(delivery.recipient.registration, delivery.recipient.device, limit);
         }
         if delivery.ttl.is_zero() {
@@ -258,8 +265,8 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
             "The registration token does not belong to the package in restricted_package_name.",
         )),
         Layout::Raw { .. } => Ok(()),
-        Layout::WebApp { .. } => {
-            match web_plaintext_fits(message, recipient, delivery.id, delivery.priority) {
+        Layout::WebApp { coding, .. } => {
+            match web_plaintext_fits(message, recipient, *coding, delivery.id, delivery.priority) {
                 true => Ok(()),
                 false => Err(Rejection::TooLarge),
             }
@@ -274,7 +281,8 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
         }
         Layout::WebPush { .. } => Ok(()),
         Layout::WebService { .. } => {
-            match web_service_fits(message, recipient, delivery.id, delivery.priority) {
+            let coding = WebCoding::Aes128gcm;
+            match web_plaintext_fits(message, recipient, coding, delivery.id, delivery.priority) {
                 true => Ok(()),
                 false => Err(Rejection::TooLarge),
             }

@@ -5,13 +5,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cresset_message::{
-    Message, MessageId, Priority, ProjectNumber, Recipient, Rejection, SlotSet, Timestamp,
+    Message, MessageId, Priority, ProjectNumber, RawPush, Recipient, Rejection, SlotSet, Timestamp,
 };
 
 /// What a delivery brings.
 #[derive(Clone, Debug)]
 pub enum Content {
     Message(Arc<Message>),
+    /// What an application server encrypted for a subscription.
+    Push(Arc<RawPush>),
     /// So many messages waited too long for their number, and are gone: the app is to ask its own
     /// server what it missed.
     Deleted {

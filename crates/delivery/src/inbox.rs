@@ -187,6 +187,9 @@ impl Dispatcher {
         };
         let Some(recipient) = recipient else { return Ok(None) };
         let content = match (record.deleted, record.body.as_slice()) {
+            (0, []) if record.push.is_some() => {
+                Content::Push(Arc::new(record.push.unwrap_or_default().into_push()?))
+            }
             (0, []) => Content::Message(Arc::new(message_record::decode(&record.message)?)),
             // It has the same life as its rows.
             (0, body) => match self.fanouts.buckets.message(inbox::id_of(body)?, now).await? {

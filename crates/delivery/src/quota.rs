@@ -133,6 +133,33 @@ impl Meters {
         })
     }
 
+    /// One more push to a subscription, and of an application server's key. FCM tells no numbers for
+    /// either: a subscription has as much as a device, a key as a project.
+    pub(crate) fn admit_push(
+        &self,
+        registration: RegistrationId,
+        key: Option<&[u8; 65]>,
+        now: Timestamp,
+    ) -> Result<(), Rejection> {
+        let place = u64::from(registration.bucket) << 16 | u64::from(registration.slot);
+        self.admit_to(mixed(!registration.project.0, place), now, || match key {
+            Some(key) => self.admit_key(key, now),
+            None => Ok(()),
+        })
+    }
+
+    fn admit_key(&self, key: &[u8; 65], now: Timestamp) -> Result<(), Rejection> {
+        let Some(limit) = self.quotas.project_per_minute else { return Ok(()) };
+        let coordinate = key[1..9].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        self.projects.with(mixed(coordinate, 1), now, |window| {
+            let project = ProjectNumber::SYSTEM;
+            let refused = |retry_after| Rejection::ProjectQuota { project, limit, retry_after };
+            window.room(limit, MINUTE, now).map_err(refused)?;
+            window.count(MINUTE, now);
+            Ok(())
+        })
+    }
+
     fn admit_to(
         &self,
         device: u64,

@@ -38,6 +38,10 @@ const MAX_COUNTED: usize = 65_536;
 /// Messages for one app instance that are looked at together, at least: fewer are not worth the read.
 const PILE: u32 = 100;
 
+/// Pushes that wait for one subscription; beyond it the oldest are dropped. Mozilla's number, which drops all
+/// of a browser that has more (`protocol/web-push.md` §2.3).
+pub(crate) const MAX_PUSHES: u32 = 150;
+
 /// Devices that are looked at in one tidying up.
 const SETTLED_TOGETHER: usize = 256;
 
@@ -90,7 +94,7 @@ impl Dispatcher {
         for device in self.piles.some_high() {
             // Who is here takes what it is given, and is looked at when it comes again.
             if self.presence.get(device).is_none() {
-                self.settle(device, now).await?;
+                self.settle_all(device, now).await?;
             }
         }
         Ok(())
@@ -103,16 +107,21 @@ impl Dispatcher {
         if quotas.stored.is_none() && quotas.collapse_keys.is_none() {
             return Ok(());
         }
+        self.settle_all(device, now).await
+    }
+
+    async fn settle_all(&self, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
         // Two at a time would both count what they both drop.
         let _settling = self.settling.lock(device).await;
         let carried = self.carried(device, now).await?;
         for (registration, waiting) in self.waiting(device, &carried, now).await? {
             self.piles.forget(registration);
-            let quotas = match self.has_such_limits(registration, now).await? {
-                true => quotas,
-                false => Quotas { stored: None, collapse_keys: None, ..quotas },
+            let verdict = match self.recipient(registration, now).await?.map(|recipient| recipient.layout) {
+                // FCM has these limits for Android: others could not be told (`protocol/payload-layout.md` §3.4).
+                Some(Layout::Raw { .. }) => waiting.judged(&self.meters.quotas()),
+                Some(Layout::WebPush { .. }) => waiting.cut(MAX_PUSHES as usize),
+                _ => waiting.judged(&Quotas::OFF),
             };
-            let verdict = waiting.judged(&quotas);
             if verdict.dropped.is_empty() {
                 continue;
             }
@@ -158,12 +167,6 @@ impl Dispatcher {
         }
         found.values_mut().for_each(Waiting::sort);
         Ok(found)
-    }
-
-    /// FCM has these limits for Android: others could not be told (`protocol/payload-layout.md` §3.4).
-    async fn has_such_limits(&self, id: RegistrationId, now: Timestamp) -> Result<bool, StoreError> {
-        let recipient = self.recipient(id, now).await?;
-        Ok(recipient.is_some_and(|recipient| matches!(recipient.layout, Layout::Raw { .. })))
     }
 
     /// The notice first, with the first that are dropped: a crash in between costs no notice.
@@ -244,6 +247,26 @@ impl Waiting {
         } else {
             self.plain.push(id);
         }
+    }
+
+    /// Of each topic the newest, and of all beyond so many the newest too; nobody is told.
+    fn cut(self, most: usize) -> Verdict {
+        let mut left: Vec<MessageId> = self.plain.clone();
+        let mut newest: HashMap<&str, MessageId> = HashMap::new();
+        let mut dropped = Vec::new();
+        for (key, id) in self.collapsible.iter().rev() {
+            match newest.get(key.as_str()) {
+                Some(by) => dropped.push((*id, End::Collapsed { by: Some(*by) })),
+                None => {
+                    newest.insert(key, *id);
+                    left.push(*id);
+                }
+            }
+        }
+        left.sort_unstable();
+        left.truncate(left.len().saturating_sub(most));
+        dropped.extend(left.into_iter().map(|id| (id, End::Dropped(Dropped::TooManyStored))));
+        Verdict { dropped, deleted: 0 }
     }
 
     /// Beyond so many plain messages all of them are dropped, and one notice takes their place;

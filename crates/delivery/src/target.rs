@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use cresset_message::{
-    DeviceId, Fid, Layout, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebKeys,
+    DeviceId, Fid, Layout, ProjectNumber, Recipient, RegistrationId, Rejection, Target, Timestamp, WebCoding,
+    WebKeys,
 };
 use cresset_store::tables::fids::{self, FidRecord};
 use cresset_store::tables::registrations::{
@@ -142,7 +143,8 @@ fn web_app(
     web: &WebTransport,
     base: DeviceTransport,
 ) -> Option<Recipient> {
-    let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys: keys(web)? };
+    let coding = if base.mozilla { WebCoding::Aes128gcm } else { WebCoding::Aesgcm };
+    let layout = Layout::WebApp { sender: base.sender, subtype: base.subtype, keys: keys(web)?, coding };
     recipient(id, record, base.device, base.app, layout)
 }
 

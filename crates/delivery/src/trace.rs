@@ -52,6 +52,8 @@ pub enum Dropped {
     Refused,
     /// Its push service does not accept the credential of the project.
     CredentialRefused,
+    /// Its sender took it back.
+    Cancelled,
 }
 
 impl Dropped {
@@ -65,6 +67,7 @@ impl Dropped {
             Self::NoForm => "noForm",
             Self::Refused => "refused",
             Self::CredentialRefused => "credentialRefused",
+            Self::Cancelled => "cancelled",
         }
     }
 }
@@ -91,6 +94,7 @@ impl End {
             Self::Dropped(Dropped::NoForm) => 25,
             Self::Dropped(Dropped::Refused) => 26,
             Self::Dropped(Dropped::CredentialRefused) => 27,
+            Self::Dropped(Dropped::Cancelled) => 28,
         }
     }
 
@@ -108,12 +112,13 @@ impl End {
             25 => Self::Dropped(Dropped::NoForm),
             26 => Self::Dropped(Dropped::Refused),
             27 => Self::Dropped(Dropped::CredentialRefused),
+            28 => Self::Dropped(Dropped::Cancelled),
             _ => return None,
         })
     }
 
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Acknowledged,
         Self::Collapsed { by: None },
         Self::Expired,
@@ -125,6 +130,7 @@ impl End {
         Self::Dropped(Dropped::NoForm),
         Self::Dropped(Dropped::Refused),
         Self::Dropped(Dropped::CredentialRefused),
+        Self::Dropped(Dropped::Cancelled),
     ];
 
     /// Its name in metrics and in Cresset's own API.

@@ -79,18 +79,33 @@ impl Identity {
         self.device_life.map(|life| now + life + LAST_SEEN_GRAIN)
     }
 
+    /// Writes what was drawn before, if it does not stand there yet.
+    pub(crate) async fn keep_device(&self, drawn: CheckIn, now: Timestamp) -> Result<(), StoreError> {
+        let key = devices::key(drawn.device);
+        if self.store.get(&key, now).await?.is_some() {
+            return Ok(());
+        }
+        let mut batch = Batch { condition: Some(Condition { key, expected: None }), ..Batch::default() };
+        self.put_device(&mut batch, drawn, now);
+        // Else another did at this moment.
+        self.store.write(batch, now).await.map(|_| ())
+    }
+
+    fn put_device(&self, batch: &mut Batch, drawn: CheckIn, now: Timestamp) {
+        let record = DeviceRecord {
+            token_hash: hash(drawn.security_token).to_vec(),
+            created_millis: now.as_millis(),
+            last_seen_millis: now.as_millis(),
+        };
+        batch.put(devices::key(drawn.device), record.to_bytes(), self.forgotten_at(now));
+    }
+
     async fn new_device(&self, now: Timestamp) -> Result<CheckIn, StoreError> {
         for _ in 0..ATTEMPTS {
             let check_in = self.draw_device();
-            let record = DeviceRecord {
-                token_hash: hash(check_in.security_token).to_vec(),
-                created_millis: now.as_millis(),
-                last_seen_millis: now.as_millis(),
-            };
-            let key = devices::key(check_in.device);
-            let condition = Condition { key: key.clone(), expected: None };
+            let condition = Condition { key: devices::key(check_in.device), expected: None };
             let mut batch = Batch { condition: Some(condition), ..Batch::default() };
-            batch.put(key, record.to_bytes(), self.forgotten_at(now));
+            self.put_device(&mut batch, check_in, now);
             if self.store.write(batch, now).await? {
                 return Ok(check_in);
             }
@@ -99,7 +114,7 @@ impl Identity {
     }
 
     /// Two numbers of 63 bits, neither zero.
-    fn draw_device(&self) -> CheckIn {
+    pub(crate) fn draw_device(&self) -> CheckIn {
         loop {
             let draw = || u64::from_be_bytes(self.random_bytes()) >> 1;
             let (device, security_token) = (DeviceId::new(draw()), draw());

@@ -6,6 +6,7 @@
 
 mod apple;
 mod authorize;
+mod channels;
 mod checkin;
 mod credentials;
 mod directory;

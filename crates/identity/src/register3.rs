@@ -29,6 +29,15 @@ pub struct Register3 {
     pub apns_token: String,
 }
 
+/// What a registration shows beside its names.
+#[derive(Default)]
+pub(crate) struct Shown {
+    pub(crate) installation: Option<(Fid, AppId)>,
+    pub(crate) apple: Option<AppleToken>,
+    /// It is a channel of a browser that speaks Mozilla's protocol.
+    pub(crate) mozilla: bool,
+}
+
 /// What to answer after `delete`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unregistered {
@@ -105,7 +114,20 @@ impl Identity {
         };
         let platform = if apple.is_some() { Platform::Ios } else { Platform::Android };
         let installation = self.sdk_installation(project, platform, form, now).await?;
-        let fid = installation.as_ref().map(|(fid, _)| fid);
+        let shown = Shown { installation, apple, mozilla: false };
+        self.register_as(project, device, form, &shown, now).await
+    }
+
+    /// The same of a form that has been looked at.
+    pub(crate) async fn register_as(
+        &self,
+        project: ProjectNumber,
+        device: DeviceId,
+        form: &Register3,
+        shown: &Shown,
+        now: Timestamp,
+    ) -> Result<String, Register3Error> {
+        let fid = shown.installation.as_ref().map(|(fid, _)| fid);
         let key = devices::registration_key(device, &form.app, &form.subtype, &form.sender, &form.scope);
         for _ in 0..ATTEMPTS {
             let row = self.store.get(&key, now).await?;
@@ -119,7 +141,7 @@ impl Identity {
             if let Some((id, record)) = &known
                 && fid.is_none_or(|fid| record.fid == fid.as_str())
             {
-                if let Some(apple) = &apple {
+                if let Some(apple) = &shown.apple {
                     self.renew_apns_token(*id, apple, now).await?;
                 }
                 if let Some(fid) = fid {
@@ -128,8 +150,8 @@ impl Identity {
                 return Ok(registration_token(&self.tokens, &record.prefix, *id));
             }
             let id = self.new_slot(project, now).await?;
-            let mut record = self.new_record(device, form, installation.as_ref(), now);
-            if let Some(apple) = &apple {
+            let mut record = self.new_record(device, form, shown, now);
+            if let Some(apple) = &shown.apple {
                 Transport::Apple(self.apple_transport(apple, now)).put_into(&mut record);
             }
             let condition = Condition { key: key.clone(), expected: row.map(|row| row.value) };
@@ -149,7 +171,7 @@ impl Identity {
                 if let Some(fid) = fid {
                     self.link_fid(fid, id, true, now).await?;
                 }
-                if let Some(apple) = &apple {
+                if let Some(apple) = &shown.apple {
                     self.claim_apns_token(project, apple, id, now).await?;
                 }
                 return Ok(registration_token(&self.tokens, &record.prefix, id));
@@ -187,12 +209,14 @@ impl Identity {
         &self,
         device: DeviceId,
         form: &Register3,
-        installation: Option<&(Fid, AppId)>,
+        shown: &Shown,
         now: Timestamp,
     ) -> RegistrationRecord {
+        let installation = shown.installation.as_ref();
+        let web = shown.mozilla || is_vapid_key(&form.sender) || form.subtype.starts_with("wp:");
         RegistrationRecord {
             prefix: self.token_prefix(form, installation),
-            platform: if is_vapid_key(&form.sender) || form.subtype.starts_with("wp:") { 3 } else { 1 },
+            platform: if web { 3 } else { 1 },
             app_id: installation.map(|(_, app)| app.to_string()).unwrap_or_default(),
             fid: installation.map(|(fid, _)| fid.to_string()).unwrap_or_default(),
             created_millis: now.as_millis(),
@@ -202,6 +226,7 @@ impl Identity {
                 subtype: form.subtype.clone(),
                 sender: form.sender.clone(),
                 scope: form.scope.clone(),
+                mozilla: shown.mozilla,
             }),
             ..RegistrationRecord::default()
         }

@@ -66,8 +66,9 @@ pub enum RegistrationRefusal {
     Store(#[from] StoreError),
 }
 
-/// Paths under which a Web Push endpoint of ours carries its token (`protocol/payload-layout.md` §4.1).
-const ENDPOINT_PATHS: [&str; 3] = ["/fcm/send/", "/preprod/wp/", "/wp/"];
+/// Paths under which a Web Push endpoint of ours carries its token (`protocol/payload-layout.md` §4.1,
+/// `protocol/web-push.md` §2.1).
+const ENDPOINT_PATHS: [&str; 5] = ["/fcm/send/", "/preprod/wp/", "/wp/", "/wpush/v1/", "/wpush/v2/"];
 
 const PUSH_SET: &str = "push-set";
 

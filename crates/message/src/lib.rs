@@ -7,6 +7,7 @@ pub mod condition;
 mod ids;
 pub mod limits;
 mod message;
+mod push;
 mod registration;
 mod rejection;
 mod slots;
@@ -22,7 +23,8 @@ pub use message::{
     AndroidConfig, AndroidNotification, ApnsConfig, Color, FcmOptions, LightSettings, Message, Notification,
     NotificationPriority, Priority, Proxy, Target, Visibility, WebpushConfig, WebpushFcmOptions,
 };
-pub use registration::{Layout, Platform, Recipient, WebKeys};
+pub use push::RawPush;
+pub use registration::{Layout, Platform, Recipient, WebCoding, WebKeys};
 pub use rejection::{ApnsError, DeviceQuota, FieldViolation, Rejection};
 pub use slots::{SLOTS, SlotSet, Slots};
 pub use time::Timestamp;

@@ -23,6 +23,15 @@ impl std::fmt::Debug for WebKeys {
     }
 }
 
+/// How what is encrypted for a browser is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WebCoding {
+    /// What every client of MCS reads (`protocol/payload-layout.md` §6).
+    Aesgcm,
+    /// The only one that Firefox reads (`protocol/web-push.md` §1.1).
+    Aes128gcm,
+}
+
 /// The form in which a registration wants its messages (`protocol/payload-layout.md` §1). Decided
 /// by how it registered, never by the sender's request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +44,7 @@ pub enum Layout {
     /// A bare Web Push subscription: carries what its own app server encrypted.
     WebPush { sender: String, subtype: String },
     /// A web app of the FCM registrations API: JSON, encrypted by us, over the subscription below it.
-    WebApp { sender: String, subtype: String, keys: WebKeys },
+    WebApp { sender: String, subtype: String, keys: WebKeys, coding: WebCoding },
     /// A web app whose browser another push service serves: the same, sent to its endpoint.
     WebService {
         endpoint: String,

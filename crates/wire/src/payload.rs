@@ -8,8 +8,8 @@ mod stanza;
 mod web;
 
 pub use android::android;
-pub use stanza::{Envelope, deleted_messages, stanza};
-pub use web::{web_app, web_plaintext_fits, web_service_fits};
+pub use stanza::{Envelope, Payload, deleted_messages, stanza};
+pub use web::{web_app, web_plaintext_fits};
 
 use cresset_message::{Message, Recipient, Target};
 

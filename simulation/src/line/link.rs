@@ -9,7 +9,7 @@ use cresset_delivery::{Content, Delivery, Handoff};
 use cresset_device::session::{Action, Event, Offer, Reason, Session};
 use cresset_message::{DeviceId, Layout, Message, MessageId, Timestamp};
 use cresset_wire::mcs::{AppData, DataMessageStanza, Frame, Incoming};
-use cresset_wire::payload::{Envelope, deleted_messages, stanza};
+use cresset_wire::payload::{Envelope, Payload, deleted_messages, stanza};
 
 use super::House;
 use crate::sabotage::Sabotage;
@@ -274,7 +274,7 @@ fn form(delivery: &Delivery) -> DataMessageStanza {
         (Content::Message(message), Layout::Raw { .. }) => {
             let envelope = Envelope {
                 id: delivery.id,
-                message,
+                payload: Payload::Message(message),
                 recipient: &delivery.recipient,
                 priority: delivery.priority,
                 collapse_key: delivery.collapse_key.as_deref(),
@@ -288,6 +288,7 @@ fn form(delivery: &Delivery) -> DataMessageStanza {
         (Content::Message(message), Layout::WebApp { sender, subtype, .. }) => {
             in_the_open(delivery, message, sender, subtype)
         }
+        (Content::Push(_), _) => unreachable!("nobody here sends Web Push"),
         (Content::Message(_), Layout::WebService { .. } | Layout::Apns { .. }) => {
             unreachable!("no phone carries what push services do")
         }

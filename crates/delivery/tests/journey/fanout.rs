@@ -40,6 +40,7 @@ pub(crate) fn text(delivery: &Delivery) -> &str {
     match &delivery.content {
         Content::Message(message) => &message.data[0].1,
         Content::Deleted { .. } => "deleted",
+        Content::Push(_) => "push",
     }
 }
 

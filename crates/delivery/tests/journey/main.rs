@@ -8,6 +8,7 @@ mod inbox;
 mod many;
 mod merge;
 mod outside;
+mod push;
 mod quotas;
 mod sending;
 mod stored;

@@ -179,7 +179,9 @@ async fn waiting(world: &World, of: DeviceId, now: Timestamp) -> BTreeMap<u16, V
     let mut found: BTreeMap<u16, Vec<(MessageId, String)>> = BTreeMap::new();
     let told = |delivery: &Delivery| match &delivery.content {
         cresset_delivery::Content::Deleted { total } => format!("{total} deleted"),
-        cresset_delivery::Content::Message(_) => text(delivery).to_owned(),
+        cresset_delivery::Content::Message(_) | cresset_delivery::Content::Push(_) => {
+            text(delivery).to_owned()
+        }
     };
     for delivery in world.dispatcher.pending(of, 1_000, &|_| false, now).await.unwrap() {
         let app = delivery.recipient.registration.slot;

@@ -18,7 +18,7 @@ async fn log_in(world: &World, device: DeviceId) -> Vec<Arc<Delivery>> {
 fn deleted(deliveries: &[Arc<Delivery>]) -> Vec<u32> {
     let total = |delivery: &Arc<Delivery>| match delivery.content {
         Content::Deleted { total } => Some(total),
-        Content::Message(_) => None,
+        Content::Message(_) | Content::Push(_) => None,
     };
     deliveries.iter().filter_map(total).collect()
 }

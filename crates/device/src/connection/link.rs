@@ -9,7 +9,7 @@ use std::time::Duration;
 use cresset_delivery::{Content, Delivery, FromDevice, Handoff};
 use cresset_message::{DeviceId, Layout, Message, MessageId, Recipient, Timestamp};
 use cresset_wire::mcs::{DataMessageStanza, Decoder, Role, template};
-use cresset_wire::payload::{Envelope, deleted_messages, stanza};
+use cresset_wire::payload::{Envelope, Payload, deleted_messages, stanza};
 use cresset_wire::webpush::WebPushError;
 use tokio::net::TcpStream;
 
@@ -570,20 +570,22 @@ fn is_ours(host: &str) -> bool {
 
 /// The delivery as its device understands it.
 fn form(delivery: &Delivery, context: &Context) -> Result<DataMessageStanza, WebPushError> {
-    match &delivery.content {
-        Content::Message(message) => {
-            let envelope = Envelope {
-                id: delivery.id,
-                message,
-                recipient: &delivery.recipient,
-                priority: delivery.priority,
-                collapse_key: delivery.collapse_key.as_deref(),
-                ttl: delivery.ttl,
-            };
-            stanza(&envelope, context.randomness.as_ref())
+    let payload = match &delivery.content {
+        Content::Message(message) => Payload::Message(message),
+        Content::Push(push) => Payload::Push(push),
+        Content::Deleted { total } => {
+            return Ok(deleted_messages(delivery.id, &delivery.recipient, *total));
         }
-        Content::Deleted { total } => Ok(deleted_messages(delivery.id, &delivery.recipient, *total)),
-    }
+    };
+    let envelope = Envelope {
+        id: delivery.id,
+        payload,
+        recipient: &delivery.recipient,
+        priority: delivery.priority,
+        collapse_key: delivery.collapse_key.as_deref(),
+        ttl: delivery.ttl,
+    };
+    stanza(&envelope, context.randomness.as_ref())
 }
 
 impl CatchingUp {

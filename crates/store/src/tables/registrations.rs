@@ -53,6 +53,9 @@ pub struct DeviceTransport {
     pub sender: String,
     #[prost(string, tag = "5")]
     pub scope: String,
+    /// The device speaks Mozilla's protocol: `app` is its channel, and it reads `aes128gcm` alone.
+    #[prost(bool, tag = "6")]
+    pub mozilla: bool,
 }
 
 /// Registered by the FCM registrations API: over a Web Push endpoint.

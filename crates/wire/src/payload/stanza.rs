@@ -3,22 +3,30 @@
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_message::{Layout, Message, MessageId, Priority, Recipient, WebKeys, limits};
+use cresset_message::{Layout, Message, MessageId, Priority, RawPush, Recipient, WebCoding, WebKeys, limits};
 
 use super::{android, topic_or, web_app};
 use crate::mcs::{AppData, DataMessageStanza, stanza_id};
-use crate::webpush::{KeyPair, WebPushError, aesgcm, random};
+use crate::webpush::{KeyPair, WebPushError, aes128gcm, aesgcm, random};
 
 /// One message for one registration, as its stanza needs to know it.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
     pub id: MessageId,
-    pub message: &'a Message,
+    pub payload: Payload<'a>,
     pub recipient: &'a Recipient,
     pub priority: Priority,
     pub collapse_key: Option<&'a str>,
     /// As the sender gave it.
     pub ttl: Duration,
+}
+
+/// What it brings.
+#[derive(Clone, Copy, Debug)]
+pub enum Payload<'a> {
+    Message(&'a Message),
+    /// What an application server encrypted.
+    Push(&'a RawPush),
 }
 
 /// The stanza without stream fields, which are the connection's. `randomness` makes salt and key
@@ -28,33 +36,43 @@ pub fn stanza(
     randomness: &dyn SecureRandom,
 ) -> Result<DataMessageStanza, WebPushError> {
     let common = common(envelope);
-    match &envelope.recipient.layout {
-        Layout::Raw { sender } => Ok(DataMessageStanza {
-            from: topic_or(envelope.message, || sender.clone()),
-            app_data: android(envelope.message, envelope.recipient),
+    match (&envelope.recipient.layout, envelope.payload) {
+        (Layout::Raw { sender }, Payload::Message(message)) => Ok(DataMessageStanza {
+            from: topic_or(message, || sender.clone()),
+            app_data: android(message, envelope.recipient),
             ..common
         }),
-        Layout::WebPush { sender, subtype } => Ok(DataMessageStanza {
-            from: sender.clone(),
-            app_data: vec![AppData::new("subtype", subtype)],
-            ..common
-        }),
-        Layout::WebApp { sender, subtype, keys } => {
-            let sealed = seal(envelope, keys, randomness)?;
-            Ok(DataMessageStanza {
-                // Chromium finds its keys by (subtype, from): any other `from` loses the push.
-                from: sender.clone(),
-                app_data: vec![
-                    AppData::new("subtype", subtype),
-                    AppData::new("encryption", sealed.encryption),
-                    AppData::new("crypto-key", sealed.crypto_key),
-                ],
-                raw_data: Some(sealed.body),
-                ..common
-            })
+        (Layout::WebPush { sender, subtype }, Payload::Message(_)) => {
+            Ok(pushed(sender, subtype, RawPush::Empty, common))
         }
-        Layout::WebService { .. } | Layout::Apns { .. } => Err(WebPushError::Elsewhere),
+        (Layout::WebPush { sender, subtype }, Payload::Push(push)) => {
+            Ok(pushed(sender, subtype, push.clone(), common))
+        }
+        (Layout::WebApp { sender, subtype, keys, coding }, Payload::Message(message)) => {
+            Ok(pushed(sender, subtype, seal(envelope, message, keys, *coding, randomness)?, common))
+        }
+        (Layout::Raw { .. } | Layout::WebApp { .. }, Payload::Push(_))
+        | (Layout::WebService { .. } | Layout::Apns { .. }, _) => Err(WebPushError::Elsewhere),
     }
+}
+
+/// What a browser finds its subscription and its keys by (`protocol/payload-layout.md` §4): any other
+/// `from` than the sender it registered with loses the push.
+fn pushed(sender: &str, subtype: &str, push: RawPush, common: DataMessageStanza) -> DataMessageStanza {
+    let mut app_data = vec![AppData::new("subtype", subtype)];
+    let raw_data = match push {
+        RawPush::Empty => None,
+        RawPush::Aes128gcm(body) => {
+            app_data.push(AppData::new("content-encoding", "aes128gcm"));
+            Some(body)
+        }
+        RawPush::Aesgcm { body, encryption, crypto_key } => {
+            app_data.push(AppData::new("encryption", encryption));
+            app_data.push(AppData::new("crypto-key", crypto_key));
+            Some(body)
+        }
+    };
+    DataMessageStanza { from: sender.to_owned(), app_data, raw_data, ..common }
 }
 
 /// What an app in clear is told of messages that it will not get: no payload, and how many
@@ -98,13 +116,24 @@ fn addressed(id: MessageId, recipient: &Recipient, ttl: Duration) -> DataMessage
     }
 }
 
-fn seal(
+/// A message for a web app, as its browser reads it.
+pub(super) fn seal(
     envelope: &Envelope<'_>,
+    message: &Message,
     keys: &WebKeys,
+    coding: WebCoding,
     randomness: &dyn SecureRandom,
-) -> Result<aesgcm::Sealed, WebPushError> {
-    let plaintext = web_app(envelope.message, envelope.recipient, envelope.id, envelope.priority);
-    aesgcm::seal(keys, &plaintext, random(randomness)?, &KeyPair::generate(randomness)?)
+) -> Result<RawPush, WebPushError> {
+    let plaintext = web_app(message, envelope.recipient, envelope.id, envelope.priority);
+    let (salt, pair) = (random(randomness)?, KeyPair::generate(randomness)?);
+    match coding {
+        WebCoding::Aes128gcm => aes128gcm::seal(keys, &plaintext, salt, &pair).map(RawPush::Aes128gcm),
+        WebCoding::Aesgcm => {
+            let aesgcm::Sealed { crypto_key, encryption, body } =
+                aesgcm::seal(keys, &plaintext, salt, &pair)?;
+            Ok(RawPush::Aesgcm { body, encryption, crypto_key })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -118,16 +147,20 @@ mod tests {
     const ID: MessageId = MessageId { micros: 1_711_623_408_410_794, unique: 0x7031_b2e6_f9fd_7ecd };
 
     fn build(message: &Message, layout: Layout) -> DataMessageStanza {
+        build_payload(Payload::Message(message), layout).unwrap()
+    }
+
+    fn build_payload(payload: Payload<'_>, layout: Layout) -> Result<DataMessageStanza, WebPushError> {
         let recipient = samples::recipient(layout);
         let envelope = Envelope {
             id: ID,
-            message,
+            payload,
             recipient: &recipient,
             priority: Priority::High,
             collapse_key: Some("score"),
             ttl: Duration::from_secs(2_419_200),
         };
-        stanza(&envelope, &SystemRandom::new()).unwrap()
+        stanza(&envelope, &SystemRandom::new())
     }
 
     fn expected(from: &str) -> DataMessageStanza {
@@ -165,6 +198,30 @@ mod tests {
     }
 
     #[test]
+    fn what_an_application_server_encrypted_is_carried_unchanged() {
+        let layout = || Layout::WebPush { sender: "BDOU".into(), subtype: "wp:1".into() };
+        let aesgcm = RawPush::Aesgcm {
+            body: vec![1, 2],
+            encryption: "salt=AA==".into(),
+            crypto_key: "dh=BB==".into(),
+        };
+        let parameters = [("encryption", "salt=AA=="), ("crypto-key", "dh=BB==")];
+        let coding = [("content-encoding", "aes128gcm")];
+        for (push, parameters, raw_data) in [
+            (aesgcm, &parameters[..], Some(vec![1, 2])),
+            (RawPush::Aes128gcm(vec![3]), &coding[..], Some(vec![3])),
+            (RawPush::Empty, &[][..], None),
+        ] {
+            let given = [&[("subtype", "wp:1")][..], parameters].concat();
+            let app_data = given.into_iter().map(|(key, value)| AppData::new(key, value)).collect();
+            let made = build_payload(Payload::Push(&push), layout()).unwrap();
+            assert_eq!(made, DataMessageStanza { app_data, raw_data, ..expected("BDOU") });
+        }
+        let raw = Layout::Raw { sender: "1".into() };
+        assert_eq!(build_payload(Payload::Push(&RawPush::Empty), raw), Err(WebPushError::Elsewhere));
+    }
+
+    #[test]
     fn deleted_messages_are_told_by_their_number() {
         let recipient = samples::recipient(Layout::Raw { sender: "745476177629".into() });
         let app_data =
@@ -178,7 +235,8 @@ mod tests {
         let pair = KeyPair::generate(&SystemRandom::new()).unwrap();
         let keys = WebKeys { p256dh: *pair.public(), auth: [9; 16] };
         let subtype = "wp:receiver.push.com#1".to_owned();
-        let layout = Layout::WebApp { sender: "BDOU".into(), subtype: subtype.clone(), keys };
+        let coding = WebCoding::Aesgcm;
+        let layout = Layout::WebApp { sender: "BDOU".into(), subtype: subtype.clone(), keys, coding };
         let message = Message {
             target: Target::Topic("news".into()),
             data: vec![("k".into(), "v".into())],

@@ -1,11 +1,10 @@
 //! The JSON that the Firebase JS SDK finds in a push event (`protocol/payload-layout.md` §5).
 
-use cresset_message::{Message, MessageId, Priority, Recipient, WebpushConfig};
+use cresset_message::{Message, MessageId, Priority, Recipient, WebCoding, WebpushConfig};
 
 use super::json::Object;
 use super::{project_number, set, topic_or};
-use crate::webpush::aes128gcm;
-use crate::webpush::aesgcm::MAX_PLAINTEXT;
+use crate::webpush::{aes128gcm, aesgcm};
 
 /// The plaintext for a web app.
 pub fn web_app(message: &Message, recipient: &Recipient, id: MessageId, priority: Priority) -> Vec<u8> {
@@ -32,15 +31,15 @@ pub fn web_app(message: &Message, recipient: &Recipient, id: MessageId, priority
 pub fn web_plaintext_fits(
     message: &Message,
     recipient: &Recipient,
+    coding: WebCoding,
     id: MessageId,
     priority: Priority,
 ) -> bool {
-    web_app(message, recipient, id, priority).len() <= MAX_PLAINTEXT
-}
-
-/// The same for a web app that another's push service reaches, which reads the other coding.
-pub fn web_service_fits(message: &Message, recipient: &Recipient, id: MessageId, priority: Priority) -> bool {
-    web_app(message, recipient, id, priority).len() <= aes128gcm::MAX_PLAINTEXT
+    let most = match coding {
+        WebCoding::Aesgcm => aesgcm::MAX_PLAINTEXT,
+        WebCoding::Aes128gcm => aes128gcm::MAX_PLAINTEXT,
+    };
+    web_app(message, recipient, id, priority).len() <= most
 }
 
 fn some(json: &mut Object, name: &str, content: Object) {
@@ -200,14 +199,18 @@ mod tests {
 
     #[test]
     fn the_plaintext_is_what_is_measured() {
-        let fits = |size: usize| {
+        let fits = |coding, size: usize| {
             let message = Message { data: vec![("k".into(), "v".repeat(size))], ..samples::message() };
             let recipient = samples::recipient(Layout::Raw { sender: String::new() });
-            web_plaintext_fits(&message, &recipient, ID, Priority::High)
+            web_plaintext_fits(&message, &recipient, coding, ID, Priority::High)
         };
         let overhead = added(Message { data: vec![("k".into(), String::new())], ..samples::message() }).len()
             + r#"{"from":"123456789012","fcmMessageId":"0:1%0000000000000002","fcm_message_id":"0:1%0000000000000002","priority":"high""#.len();
-        assert!(fits(MAX_PLAINTEXT - overhead));
-        assert!(!fits(MAX_PLAINTEXT - overhead + 1));
+        for (coding, most) in
+            [(WebCoding::Aesgcm, aesgcm::MAX_PLAINTEXT), (WebCoding::Aes128gcm, aes128gcm::MAX_PLAINTEXT)]
+        {
+            assert!(fits(coding, most - overhead));
+            assert!(!fits(coding, most - overhead + 1));
+        }
     }
 }

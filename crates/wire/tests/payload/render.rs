@@ -5,10 +5,10 @@ use std::time::Duration;
 use aws_lc_rs::rand::SystemRandom;
 use cresset_message::{
     DeviceId, Layout, Message, MessageId, Platform, Priority, ProjectNumber, Recipient, RegistrationId,
-    Timestamp, WebKeys, limits,
+    Timestamp, WebCoding, WebKeys, limits,
 };
 use cresset_wire::mcs::DataMessageStanza;
-use cresset_wire::payload::{Envelope, apns, stanza};
+use cresset_wire::payload::{Envelope, Payload, apns, stanza};
 use cresset_wire::v1::parse_send_request;
 use cresset_wire::webpush::{KeyPair, aesgcm};
 use serde_json::{Map, Value, json};
@@ -61,8 +61,12 @@ fn web(message: &Message) -> Value {
     };
     let pair = KeyPair::from_scalar(&[7; 32]).unwrap();
     let keys = WebKeys { p256dh: *pair.public(), auth: AUTH };
-    let layout =
-        Layout::WebApp { sender: "BDOU99".into(), subtype: "wp:https://app.test/#1-V2".into(), keys };
+    let layout = Layout::WebApp {
+        sender: "BDOU99".into(),
+        subtype: "wp:https://app.test/#1-V2".into(),
+        keys,
+        coding: WebCoding::Aesgcm,
+    };
     let stanza = build(message, &recipient(Platform::Web, "org.chromium.linux", layout), &terms);
     let of = |name| stanza.get(name).unwrap();
     let sealed = stanza.raw_data.as_ref().unwrap();
@@ -113,7 +117,7 @@ struct Terms<'a> {
 fn build(message: &Message, recipient: &Recipient, terms: &Terms<'_>) -> DataMessageStanza {
     let envelope = Envelope {
         id: ID,
-        message,
+        payload: Payload::Message(message),
         recipient,
         priority: terms.priority,
         collapse_key: terms.collapse_key,
