@@ -49,3 +49,24 @@ impl Sends {
         self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// How pushes to subscriptions were answered, by names of ours.
+#[derive(Debug)]
+pub struct Pushes(Mutex<BTreeMap<&'static str, u64>>);
+
+impl Default for Pushes {
+    fn default() -> Self {
+        Self(Mutex::new(crate::webpush::OUTCOMES.into_iter().map(|name| (name, 0)).collect()))
+    }
+}
+
+impl Pushes {
+    pub(crate) fn count(&self, outcome: &'static str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(outcome).or_default() += 1;
+    }
+
+    pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(name, count)| (*name, *count)).collect()
+    }
+}

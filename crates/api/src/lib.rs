@@ -14,6 +14,7 @@ mod register3;
 mod registrations;
 mod token;
 mod v1;
+mod webpush;
 
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ use cresset_message::Timestamp;
 use http::{Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-pub use counters::{Sends, SendsSnapshot};
+pub use counters::{Pushes, Sends, SendsSnapshot};
+pub use webpush::PushService;
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -41,6 +43,7 @@ pub struct Api {
     pub dispatcher: Arc<Dispatcher>,
     pub clock: Clock,
     pub sends: Arc<Sends>,
+    pub push: Arc<PushService>,
 }
 
 /// Every route of FCM's that is served.
@@ -96,6 +99,7 @@ pub fn router(api: Api) -> Router {
         .route("/c2dm/register3", post(register3::register3))
         .method_not_allowed_fallback(not_found)
         .merge(browser)
+        .merge(webpush::router())
         .fallback(not_found)
         .with_state(api)
 }

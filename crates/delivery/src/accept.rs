@@ -23,7 +23,7 @@ use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
 use crate::{Delivery, Dispatcher, Handoff, refusal};
 
-pub use push::Push;
+pub use push::{Endpoint, Push, Pushed};
 
 /// A message that is accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -40,7 +40,7 @@ use cresset_message::{MessageId, Rejection, Timestamp};
 use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
-pub use accept::{Accepted, GroupSent, Push, Sent};
+pub use accept::{Accepted, Endpoint, GroupSent, Push, Pushed, Sent};
 pub use carrier::{Carrier, Content, Courier, Delivery, Handoff};
 pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};

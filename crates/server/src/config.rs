@@ -39,6 +39,8 @@ pub struct Listen {
     pub xmpp_testing: String,
     /// An address of its own on loopback for `cresset exec`; empty: none.
     pub exec: String,
+    /// The origin of endpoints; empty: by the name that a browser came by.
+    pub public: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Default, Deserialize)]
@@ -226,6 +228,7 @@ impl Default for Listen {
             xmpp: any(5235).to_string(),
             xmpp_testing: String::new(),
             exec: String::new(),
+            public: String::new(),
         }
     }
 }
@@ -308,6 +311,7 @@ impl Config {
         config.xmpp_addresses().map_err(|e| e.to_string())?;
         config.telemetry.check()?;
         crate::outgoing::check(&config.outgoing)?;
+        crate::push::check(&config.listen)?;
         match (&config.tls.certificate, &config.tls.key) {
             (Some(_), Some(_)) if !config.listen.exec.is_empty() => Err(
                 "listen.exec needs the private CA, whose leaf has Google's names; leave tls.certificate out"

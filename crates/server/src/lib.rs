@@ -22,6 +22,7 @@ mod outgoing;
 mod output;
 mod pki;
 pub mod project;
+mod push;
 pub mod send;
 pub mod server;
 mod service_account;

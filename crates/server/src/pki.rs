@@ -31,6 +31,15 @@ pub(crate) struct Identity {
     pub key: PrivateKeyDer<'static>,
 }
 
+impl Identity {
+    /// The DNS names of the leaf, but those with a wildcard.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let Some(leaf) = self.chain.first() else { return Vec::new() };
+        let Ok(leaf) = webpki::EndEntityCert::try_from(leaf) else { return Vec::new() };
+        leaf.valid_dns_names().filter(|name| !name.starts_with('*')).map(str::to_owned).collect()
+    }
+}
+
 /// Files in the data folder.
 pub(crate) const CA_FILE: &str = "ca.pem";
 const CA_KEY_FILE: &str = "ca.key";

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::middleware::from_fn_with_state;
 use cresset_admin::{Admin, TopicsApi};
-use cresset_api::Api;
+use cresset_api::{Api, PushService};
 use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
 use cresset_store::Store;
@@ -111,11 +111,15 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let sends = Arc::<cresset_api::Sends>::default();
         let requests = Arc::<metrics::requests::Requests>::default();
+        let origins =
+            crate::push::origins(config, &certificate, local_address(&https)?, local_address(&plain)?);
+        let push = PushService::new(origins);
         let api = Api {
             identity: core.identity.clone(),
             dispatcher: dispatcher.clone(),
             clock: clock::clock(),
             sends: sends.clone(),
+            push: push.clone(),
         };
         let admin =
             Admin { identity: core.identity.clone(), clock: clock::clock(), token: admin_token.clone() };
@@ -195,6 +199,7 @@ impl Server {
             app_servers,
             door: door.clone(),
             sends,
+            push,
             requests: requests.clone(),
             spans: span_counters,
             started_seconds: clock::now().as_micros() as f64 / 1e6,

@@ -9,6 +9,7 @@ pub mod aes128gcm;
 pub mod aesgcm;
 mod base64url;
 mod keys;
+mod origins;
 mod record;
 mod sealer;
 pub mod vapid;
@@ -17,6 +18,7 @@ pub use base64url::{
     decode as decode_base64, encode as encode_base64, encode_padded as encode_base64_padded,
 };
 pub use keys::{KeyPair, random, subscription};
+pub use origins::{Origins, check_origin};
 pub use sealer::{KeyReuse, Sealer};
 
 /// The record size both codings use when nothing else is said, and the only one all receivers take.

@@ -9,6 +9,7 @@ mod legacy;
 mod membership;
 mod oauth;
 mod outside;
+mod push;
 mod registration;
 mod seeds;
 mod send;

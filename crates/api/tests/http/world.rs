@@ -7,13 +7,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
-use cresset_api::Api;
+use cresset_api::{Api, PushService};
 use cresset_delivery::{Dispatcher, Quotas};
 use cresset_identity::{Identity, NewApp, Project};
 use cresset_message::{Platform, Timestamp};
 use cresset_store::Store;
 use cresset_wire::checkin::{AndroidCheckin, AndroidCheckinRequest, AndroidCheckinResponse};
 use cresset_wire::token::TokenKey;
+use cresset_wire::webpush::Origins;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
@@ -61,6 +62,11 @@ fn dice() -> Arc<dyn Fn(&mut [u8]) + Send + Sync> {
 /// As `limits.device_days` has it by default.
 pub(crate) const DEVICE_LIFE: Duration = Duration::from_secs(270 * 86_400);
 
+fn origins() -> Origins {
+    let names = ["localhost", "fcm.googleapis.com", "jmt17.google.com"].map(str::to_owned);
+    Origins::new(None, &names, &[8443, 443], &[8080])
+}
+
 impl World {
     pub(crate) async fn new() -> Self {
         Self::with_quotas(Quotas::OFF).await
@@ -80,8 +86,13 @@ impl World {
             let now = now.clone();
             Arc::new(move || Timestamp::from_micros(now.load(Ordering::Relaxed)))
         };
-        let router =
-            cresset_api::router(Api { identity: identity.clone(), dispatcher, clock, sends: Arc::default() });
+        let router = cresset_api::router(Api {
+            identity: identity.clone(),
+            dispatcher,
+            clock,
+            sends: Arc::default(),
+            push: PushService::new(origins()),
+        });
         let world = Self { router, engine, identity, now };
         world.project("demo").await;
         world

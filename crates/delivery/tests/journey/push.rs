@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_delivery::{Content, Push, Quotas};
+use cresset_delivery::{Content, Endpoint, Push, Pushed, Quotas};
 use cresset_message::{
-    DeviceId, Layout, MessageId, Priority, ProjectNumber, RawPush, Recipient, RegistrationId, Rejection,
-    Timestamp,
+    DeviceId, Layout, Priority, ProjectNumber, RawPush, Recipient, RegistrationId, Rejection, Timestamp,
 };
 use cresset_store::Batch;
 use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRecord};
 
-use crate::world::{NOW, World, device, ids};
+use cresset_wire::token::registration_token;
+
+use crate::world::{NOW, World, device, ids, key};
 
 fn id(slot: u16) -> RegistrationId {
     RegistrationId { project: ProjectNumber::SYSTEM, bucket: 0, slot }
@@ -43,10 +44,17 @@ impl World {
         let mut batch = Batch::default();
         batch.put(registrations::key(id(slot)), record.to_bytes(), None);
         assert!(self.store.write(batch, NOW).await.unwrap());
-        self.dispatcher.push_subscription(id(slot), NOW).await.unwrap().unwrap()
+        match self.endpoint(id(slot)).await {
+            Endpoint::Subscription(recipient) => recipient,
+            other => panic!("{other:?}"),
+        }
     }
 
-    async fn push(&self, to: &Arc<Recipient>, push: Push) -> MessageId {
+    async fn endpoint(&self, of: RegistrationId) -> Endpoint {
+        self.dispatcher.endpoint(&registration_token(&key(), "fGw0qy4TGgk", of), NOW).await.unwrap()
+    }
+
+    async fn push(&self, to: &Arc<Recipient>, push: Push) -> Pushed {
         self.dispatcher.push(to.clone(), None, push, NOW).await.unwrap()
     }
 
@@ -68,7 +76,7 @@ async fn every_coding_waits_unchanged_until_it_is_acknowledged_or_expires() {
         RawPush::Aesgcm { body: vec![3], encryption: "salt=AA==".into(), crypto_key: "dh=BB==".into() };
     let mut sent = Vec::new();
     for content in [RawPush::Empty, RawPush::Aes128gcm(vec![1, 2]), aesgcm.clone()] {
-        sent.push((world.push(&browser, Push { content: content.clone(), ..push(b"") }).await, content));
+        sent.push((world.push(&browser, Push { content: content.clone(), ..push(b"") }).await.id, content));
     }
     let found = world.pending(device(7), 10).await;
     assert_eq!(ids(&found), sent.iter().map(|(id, _)| *id).collect::<Vec<_>>());
@@ -119,8 +127,9 @@ async fn only_bare_subscriptions_have_an_endpoint() {
     let world = World::new().await;
     world.register(device(7), 1).await;
     let android = RegistrationId { project: crate::world::PROJECT, bucket: 0, slot: 1 };
-    assert_eq!(world.dispatcher.push_subscription(android, NOW).await, Ok(None));
-    assert_eq!(world.dispatcher.push_subscription(id(1), NOW).await, Ok(None));
+    assert_eq!(world.endpoint(android).await, Endpoint::Unknown);
+    assert_eq!(world.endpoint(id(1)).await, Endpoint::Gone);
+    assert_eq!(world.dispatcher.endpoint("not-a-token", NOW).await, Ok(Endpoint::Unknown));
 }
 
 #[tokio::test]
@@ -141,9 +150,9 @@ async fn an_endpoint_and_a_key_have_so_many_a_minute() {
     let quotas = Quotas { device_per_minute: Some(3), project_per_minute: Some(5), ..Quotas::OFF };
     let world = World::with_quotas(quotas).await;
     let (one, other) = (world.subscribe(device(7), 1).await, world.subscribe(device(8), 2).await);
-    let key = [4; 65];
+    let server = [4; 65];
     let send = async |to: &Arc<Recipient>| {
-        world.dispatcher.push(to.clone(), Some(&key), push(b"x"), NOW).await.map(|_| ())
+        world.dispatcher.push(to.clone(), Some(&server), push(b"x"), NOW).await.map(|_| ())
     };
     for _ in 0..3 {
         send(&one).await.unwrap();

@@ -18,6 +18,7 @@ pub(super) fn families(readings: &Readings) -> Vec<Family> {
         http(&readings.door),
         requests(readings),
         sends(&readings.sends),
+        pushes(readings),
         store(&readings.store),
         delivery(&readings.delivery),
         outbound(&readings.courier),
@@ -293,6 +294,16 @@ fn sends(seen: &cresset_api::SendsSnapshot) -> Vec<Family> {
             seen.rejected.iter().copied(),
         ),
     ]
+}
+
+fn pushes(readings: &Readings) -> Vec<Family> {
+    vec![Family::counters_by(
+        "cresset_pushes",
+        "messages",
+        "Web Pushes of application servers to subscriptions of ours, by how they were answered.",
+        &["outcome"],
+        readings.pushes.iter().copied(),
+    )]
 }
 
 fn store(seen: &Store) -> Vec<Family> {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use cresset_api::{Sends, SendsSnapshot};
+use cresset_api::{PushService, Sends, SendsSnapshot};
 use cresset_delivery::Dispatcher;
 use cresset_device::Listener;
 use cresset_store::embedded::EmbeddedEngine;
@@ -39,6 +39,7 @@ pub(crate) struct Sources {
     pub(crate) app_servers: cresset_xmpp::Listener,
     pub(crate) door: Arc<Door>,
     pub(crate) sends: Arc<Sends>,
+    pub(crate) push: Arc<PushService>,
     pub(crate) requests: Arc<Requests>,
     pub(crate) spans: Arc<spans::Counters>,
     pub(crate) started_seconds: f64,
@@ -55,6 +56,7 @@ struct Readings {
     upstream: cresset_delivery::UpstreamSnapshot,
     door: door::Snapshot,
     sends: SendsSnapshot,
+    pushes: Vec<(&'static str, u64)>,
     answers: Vec<(Labels, f64)>,
     durations: Vec<(Labels, Histogram)>,
     spans: spans::Snapshot,
@@ -72,6 +74,7 @@ impl Sources {
             upstream: self.dispatcher.upstream_snapshot(),
             door: self.door.snapshot(),
             sends: self.sends.snapshot(),
+            pushes: self.push.pushes.snapshot(),
             answers: self.requests.answers(),
             durations: self.requests.durations(),
             spans: self.spans.snapshot(),
