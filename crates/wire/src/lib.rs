@@ -6,6 +6,7 @@ pub mod es256;
 pub mod http2;
 pub mod legacy;
 pub mod mcs;
+pub mod mozilla;
 pub mod payload;
 pub mod token;
 pub mod v1;

@@ -4,10 +4,12 @@
 mod android;
 pub mod apns;
 mod json;
+mod notification;
 mod stanza;
 mod web;
 
 pub use android::android;
+pub use notification::notification;
 pub use stanza::{Envelope, Payload, deleted_messages, stanza};
 pub use web::{web_app, web_plaintext_fits};
 
