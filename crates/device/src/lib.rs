@@ -1,4 +1,4 @@
-//! The TLS listener that devices stay connected to.
+//! The connections that devices stay on: MCS over TLS, and what browsers of Mozilla's speak over WebSockets.
 //!
 //! A [`Listener`] accepts connections and is the carrier for the devices behind them. Each
 //! connection is a socket and a [`session::Session`], the protocol as a plain value.
@@ -10,6 +10,7 @@ pub mod session;
 
 mod backend;
 mod counters;
+pub mod mozilla;
 mod refusals;
 mod registry;
 mod tls;

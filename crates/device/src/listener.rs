@@ -105,7 +105,7 @@ pub(crate) struct Context {
     pub(crate) turns: Semaphore,
     tls: Arc<ServerConfig>,
     limits: Limits,
-    devices: Registry,
+    devices: Registry<Connection>,
     open: OpenConnections,
     newcomers: Arc<Newcomers<Connection>>,
     addresses: Arc<PerAddress>,

@@ -1,9 +1,11 @@
-//! Joins the device listener: it is a carrier for `delivery`, and asks it and `identity` what waits
-//! and who comes.
+//! Joins the listeners that devices and browsers stay connected to: they are a carrier for `delivery`, and ask
+//! it and `identity` what waits and who comes.
 
 use std::sync::Arc;
 
-use cresset_delivery::Dispatcher;
+use cresset_api::PushService;
+use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
+use cresset_device::mozilla::{self, Browsers};
 use cresset_device::{Limits, Listener, Parts};
 use rustls::crypto::aws_lc_rs::Ticketer;
 use tokio::net::TcpListener;
@@ -21,6 +23,7 @@ pub(crate) fn spawn(
     certificate: &pki::Identity,
     core: &Core,
     dispatcher: &Arc<Dispatcher>,
+    browsers: &Browsers,
     sockets: Vec<TcpListener>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Listener, Failure> {
@@ -36,8 +39,14 @@ pub(crate) fn spawn(
         randomness: Arc::new(aws_lc_rs::rand::SystemRandom::new()),
         limits: limits(config),
     });
-    dispatcher.set_carrier(Arc::new(listener.clone()));
-    let serving = listener.clone();
+    dispatcher.set_carrier(Arc::new(Everybody { devices: listener.clone(), browsers: browsers.clone() }));
+    let (serving, sending_away, mut stopping) = (listener.clone(), browsers.clone(), stop.clone());
+    listeners.spawn(async move {
+        let stopped = async move {
+            let _ = stopping.wait_for(|stop| *stop).await;
+        };
+        sending_away.serve(stopped).await;
+    });
     listeners.spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
@@ -45,6 +54,43 @@ pub(crate) fn spawn(
         serving.serve(sockets, stopped).await;
     });
     Ok(listener)
+}
+
+/// Browsers that speak Mozilla's protocol, at `/` of the HTTP listeners.
+pub(crate) fn browsers(
+    config: &Config,
+    core: &Core,
+    dispatcher: &Arc<Dispatcher>,
+    push: Arc<PushService>,
+) -> Browsers {
+    Browsers::new(mozilla::Parts {
+        channels: core.identity.clone(),
+        inbox: dispatcher.clone(),
+        origin: Arc::new(move |host, secure| push.origins.for_host(host, secure).to_owned()),
+        clock: clock::clock(),
+        randomness: Arc::new(aws_lc_rs::rand::SystemRandom::new()),
+        limits: mozilla::Limits {
+            connections: config.limits.device_connections,
+            per_address: config.limits.connections_per_address,
+            hellos_per_address: config.limits.logins_per_address,
+            loopback: config.limits.count_loopback,
+        },
+    })
+}
+
+/// A device is at one of them, if at any.
+struct Everybody {
+    devices: Listener,
+    browsers: Browsers,
+}
+
+impl Carrier for Everybody {
+    fn push(&self, delivery: &Delivery) -> Handoff {
+        match self.devices.push(delivery) {
+            Handoff::Offline => self.browsers.push(delivery),
+            handoff => handoff,
+        }
+    }
 }
 
 fn limits(config: &Config) -> Limits {

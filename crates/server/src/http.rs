@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use cresset_device::mozilla::Peer;
 use cresset_wire::http2::Repair;
 use hyper::service::Service as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -89,7 +90,7 @@ impl Http {
             let tls = tls.clone();
             let guard = connections.enter();
             tokio::spawn(async move {
-                http.connection(stream, tls, visit).await;
+                http.connection(stream, peer, tls, visit).await;
                 drop(guard);
             });
         }
@@ -97,10 +98,17 @@ impl Http {
         connections.all_left().await;
     }
 
-    async fn connection(self, stream: TcpStream, tls: Option<TlsAcceptor>, visit: Arc<Visit>) {
+    async fn connection(
+        self,
+        stream: TcpStream,
+        peer: SocketAddr,
+        tls: Option<TlsAcceptor>,
+        visit: Arc<Visit>,
+    ) {
         let _ = stream.set_nodelay(true);
+        let peer = Peer { address: peer.ip(), secure: tls.is_some() };
         let Some(tls) = tls else {
-            return self.requests(TokioIo::new(stream), Protocol::Any, visit).await;
+            return self.requests(TokioIo::new(stream), Protocol::Any, peer, visit).await;
         };
         let mut stop = self.stop.clone();
         let handshake = tokio::select! {
@@ -115,13 +123,13 @@ impl Http {
             }
         };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-            self.requests(TokioIo::new(Mended::new(stream)), Protocol::Http2, visit).await;
+            self.requests(TokioIo::new(Mended::new(stream)), Protocol::Http2, peer, visit).await;
         } else {
-            self.requests(TokioIo::new(stream), Protocol::Any, visit).await;
+            self.requests(TokioIo::new(stream), Protocol::Any, peer, visit).await;
         }
     }
 
-    async fn requests<I>(self, io: I, protocol: Protocol, visit: Arc<Visit>)
+    async fn requests<I>(self, io: I, protocol: Protocol, peer: Peer, visit: Arc<Visit>)
     where
         I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
@@ -143,12 +151,14 @@ impl Http {
         let router = TowerToHyperService::new(self.router);
         let service = hyper::service::service_fn({
             let visit = visit.clone();
-            move |request| {
+            move |mut request: hyper::Request<hyper::body::Incoming>| {
                 visit.asks();
+                request.extensions_mut().insert(peer);
                 router.call(request)
             }
         });
-        let connection = builder.serve_connection(io, service);
+        // A browser that stays is no longer a visitor: it has a place of its own (`device::mozilla`).
+        let connection = builder.serve_connection_with_upgrades(io, service);
         tokio::pin!(connection);
         // The library waits for ever for the first byte, which tells the protocol.
         let silent = visit.too_silent();

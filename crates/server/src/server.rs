@@ -129,7 +129,8 @@ impl Server {
             clock: clock::clock(),
             operator: None,
         };
-        let fcm = cresset_api::router(api);
+        let browsers = crate::devices::browsers(config, &core, &dispatcher, push.clone());
+        let fcm = cresset_api::router(api).merge(browsers.router());
         let local = fcm.clone().layer(axum::Extension(cresset_api::Plain));
         let local = local.merge(cresset_admin::topics_router(TopicsApi {
             operator: Some(admin_token.clone()),
@@ -177,6 +178,7 @@ impl Server {
             &certificate,
             &core,
             &dispatcher,
+            &browsers,
             mcs_listeners,
             stopping.clone(),
         )?;
@@ -197,6 +199,7 @@ impl Server {
             dispatcher: dispatcher.clone(),
             devices,
             app_servers,
+            browsers,
             door: door.clone(),
             sends,
             push,

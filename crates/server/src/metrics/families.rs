@@ -2,6 +2,7 @@
 
 use cresset_delivery::{End, UpstreamSnapshot as Upstream, Why};
 use cresset_device::Snapshot as Devices;
+use cresset_device::mozilla::Snapshot as Browsers;
 use cresset_outbound::TOLD;
 use cresset_store::embedded::{COMMIT_MICROS, Snapshot as Store, Writes};
 use cresset_xmpp::{NACKS, Snapshot as AppServers};
@@ -13,6 +14,7 @@ use crate::http::door::Snapshot as Door;
 pub(super) fn families(readings: &Readings) -> Vec<Family> {
     [
         devices(&readings.devices),
+        browsers(&readings.browsers),
         app_servers(&readings.app_servers),
         upstream(&readings.upstream),
         http(&readings.door),
@@ -103,6 +105,80 @@ fn devices(seen: &Devices) -> Vec<Family> {
             "cresset_device_undeliverable",
             "messages",
             "Messages that have no form for their device.",
+            seen.undeliverable,
+        ),
+    ]
+}
+
+fn browsers(seen: &Browsers) -> Vec<Family> {
+    let refused = [("capacity", seen.over_capacity), ("address", seen.over_address), ("silent", seen.silent)];
+    let closed = [
+        ("protocol", seen.protocol),
+        ("pinged_too_often", seen.pinged_too_often),
+        ("vanished", seen.vanished),
+        ("replaced", seen.replaced),
+    ];
+    vec![
+        Family::gauge(
+            "cresset_mozilla",
+            "connections",
+            "Open connections of browsers that speak Mozilla's protocol.",
+            seen.connections,
+        ),
+        Family::gauge(
+            "cresset_mozilla_connected",
+            "browsers",
+            "Those of them that have said who they are.",
+            seen.browsers,
+        ),
+        Family::counter(
+            "cresset_mozilla_accepted",
+            "connections",
+            "Connections of such browsers that were let in.",
+            seen.accepted,
+        ),
+        Family::counter(
+            "cresset_mozilla_new",
+            "browsers",
+            "Browsers that were given a new identity; one without subscriptions is, each time.",
+            seen.new,
+        ),
+        Family::counters_by(
+            "cresset_mozilla_refused",
+            "connections",
+            "Connections of such browsers that were refused, or did not say in time who they are.",
+            &["reason"],
+            refused,
+        ),
+        Family::counters_by(
+            "cresset_mozilla_closed",
+            "connections",
+            "Connections of such browsers that the server closed.",
+            &["reason"],
+            closed,
+        ),
+        Family::counter(
+            "cresset_mozilla_written",
+            "messages",
+            "Messages written to such browsers; one may be written again.",
+            seen.written,
+        ),
+        Family::counter(
+            "cresset_mozilla_acknowledged",
+            "messages",
+            "Messages that they need not be sent again.",
+            seen.acknowledged,
+        ),
+        Family::counter(
+            "cresset_mozilla_failed",
+            "messages",
+            "Messages that they could not decrypt, deliver or handle.",
+            seen.failed,
+        ),
+        Family::counter(
+            "cresset_mozilla_undeliverable",
+            "messages",
+            "Messages that have no form for them.",
             seen.undeliverable,
         ),
     ]

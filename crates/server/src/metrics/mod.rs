@@ -15,6 +15,7 @@ use axum::routing::get;
 use cresset_api::{PushService, Sends, SendsSnapshot};
 use cresset_delivery::Dispatcher;
 use cresset_device::Listener;
+use cresset_device::mozilla::Browsers;
 use cresset_store::embedded::EmbeddedEngine;
 use http::{StatusCode, header};
 use prometheus_client::collector::Collector;
@@ -35,6 +36,7 @@ pub(crate) struct Sources {
     pub(crate) engine: Arc<EmbeddedEngine>,
     pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) devices: Listener,
+    pub(crate) browsers: Browsers,
     pub(crate) courier: cresset_outbound::Courier,
     pub(crate) app_servers: cresset_xmpp::Listener,
     pub(crate) door: Arc<Door>,
@@ -51,6 +53,7 @@ struct Readings {
     store: cresset_store::embedded::Snapshot,
     delivery: cresset_delivery::Snapshot,
     devices: cresset_device::Snapshot,
+    browsers: cresset_device::mozilla::Snapshot,
     courier: cresset_outbound::Snapshot,
     app_servers: cresset_xmpp::Snapshot,
     upstream: cresset_delivery::UpstreamSnapshot,
@@ -69,6 +72,7 @@ impl Sources {
             store: self.engine.snapshot(),
             delivery: self.dispatcher.snapshot(),
             devices: self.devices.snapshot(),
+            browsers: self.browsers.snapshot(),
             courier: self.courier.snapshot(),
             app_servers: self.app_servers.snapshot(),
             upstream: self.dispatcher.upstream_snapshot(),
