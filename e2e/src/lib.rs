@@ -2,6 +2,7 @@
 //! this process, an app server that sends, devices that receive.
 
 mod binary;
+mod browser;
 mod credential;
 pub mod fakes;
 mod http2;
@@ -11,6 +12,7 @@ mod world;
 mod xmpp;
 
 pub use binary::{Binary, Surroundings};
+pub use browser::{Browser, Heard, opened};
 pub use credential::{Trust, access_token, now};
 pub use http2::{Answer, Http2, take};
 pub use mcs::{RawMcs, login_bytes};

@@ -17,4 +17,5 @@ mod start;
 mod support;
 mod topics;
 mod trace;
+mod webpush;
 mod xmpp;

@@ -14,7 +14,7 @@ use axum::routing::{delete, post};
 use cresset_delivery::{Endpoint, Pushed};
 use cresset_wire::webpush::Origins;
 use cresset_wire::webpush::vapid::VerifiedTokens;
-use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::body::{self, header_text};
@@ -67,37 +67,52 @@ async fn google(
     State(api): State<Api>,
     Path(token): Path<String>,
     plain: Option<axum::Extension<Plain>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&api, Style::Google, &token, plain.is_none(), &headers, body).await
+    let came = Came { secure: plain.is_none(), uri };
+    answer(&api, Style::Google, &token, &came, &headers, body).await
 }
 
 async fn mozilla(
     State(api): State<Api>,
     Path(token): Path<String>,
     plain: Option<axum::Extension<Plain>>,
+    uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    answer(&api, Style::Mozilla, &token, plain.is_none(), &headers, body).await
+    let came = Came { secure: plain.is_none(), uri };
+    answer(&api, Style::Mozilla, &token, &came, &headers, body).await
+}
+
+/// By which of our origins a request came.
+struct Came {
+    secure: bool,
+    uri: Uri,
+}
+
+impl Came {
+    fn origin<'a>(&self, headers: &HeaderMap, origins: &'a Origins) -> &'a str {
+        // HTTP/2 has it beside the path.
+        let host = self.uri.authority().map_or_else(|| header_text(headers, "host"), |host| host.as_str());
+        origins.for_host(host, self.secure)
+    }
 }
 
 async fn answer(
     api: &Api,
     style: Style,
     token: &str,
-    secure: bool,
+    came: &Came,
     headers: &HeaderMap,
     body: Body,
 ) -> Response {
     let outcome = take(api, style, token, headers, body).await;
     api.push.pushes.count(outcome.as_ref().map_or_else(Refused::name, |_| "accepted"));
     match outcome {
-        Ok(pushed) => {
-            let origin = api.push.origins.for_host(header_text(headers, "host"), secure);
-            answer::accepted(origin, &pushed)
-        }
+        Ok(pushed) => answer::accepted(came.origin(headers, &api.push.origins), &pushed),
         Err(refused) => refused.answer(style),
     }
 }

@@ -1,6 +1,9 @@
 //! One browser's side of Mozilla's protocol above its WebSocket (`protocol/web-push.md` §2.4). A plain
 //! value: events in, actions out; sockets, stores and clocks are the connection's.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use cresset_message::{MessageId, Timestamp};

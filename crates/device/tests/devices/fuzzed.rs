@@ -1,25 +1,32 @@
-//! The body of the fuzz target `mcs_session` (fuzz/README.md), on its seeds, on damaged ones and on
+//! The bodies of the fuzz targets of sessions (fuzz/README.md), on their seeds, on damaged ones and on
 //! anything.
 
 use std::path::Path;
 
 use proptest::prelude::*;
 
-use body::mcs_session;
+use mcs::mcs_session;
+use mozilla::mozilla_session;
 
 #[path = "../../../../fuzz/bodies/mcs_session.rs"]
-mod body;
+mod mcs;
+#[path = "../../../../fuzz/bodies/mozilla_session.rs"]
+mod mozilla;
 
-fn seeds() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/mcs_session");
+const TARGETS: [(&str, fn(&[u8])); 2] = [("mcs_session", mcs_session), ("mozilla_session", mozilla_session)];
+
+fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
     let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
     entries.map(|entry| std::fs::read(entry.unwrap().path()).unwrap()).collect()
 }
 
 #[test]
 fn every_seed_holds() {
-    assert!(!seeds().is_empty());
-    seeds().iter().for_each(|seed| mcs_session(seed));
+    for (target, body) in TARGETS {
+        assert!(!seeds(target).is_empty());
+        seeds(target).iter().for_each(|seed| body(seed));
+    }
 }
 
 proptest! {
@@ -29,17 +36,24 @@ proptest! {
         damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         after in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
-        let mut script = which.get(&seeds()).clone();
-        for (at, byte) in damage {
-            let at = at.index(script.len());
-            script[at] = byte;
+        for (target, body) in TARGETS {
+            let mut script = which.get(&seeds(target)).clone();
+            for (at, byte) in &damage {
+                let at = at.index(script.len());
+                script[at] = *byte;
+            }
+            script.extend(&after);
+            body(&script);
         }
-        script.extend(after);
-        mcs_session(&script);
     }
 
     #[test]
     fn anything_holds(script in proptest::collection::vec(any::<u8>(), 0..300)) {
-        mcs_session(&script);
+        TARGETS.iter().for_each(|(_, body)| body(&script));
+    }
+
+    #[test]
+    fn pushes_and_acknowledgements_in_any_order_hold(steps in "[dnapTw-]{0,400}") {
+        mozilla_session(format!("t{{\"messageType\":\"hello\"}}\n{steps}").as_bytes());
     }
 }
