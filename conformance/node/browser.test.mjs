@@ -3,12 +3,15 @@
 
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { createRequire } from 'node:module';
 import { deleteApp, initializeApp } from 'firebase-admin/app';
 import { getMessaging } from 'firebase-admin/messaging';
 import { Browser } from './browser/chromium.mjs';
 import { Site } from './browser/site.mjs';
 import { demo } from './support/settings.mjs';
 import { PATIENCE, within } from './support/waiting.mjs';
+
+const webPush = createRequire(import.meta.url)('web-push');
 
 describe('Chromium with the Firebase JS SDK', { timeout: 240_000 }, () => {
   let app, messaging, site, browser, page, token;
@@ -39,7 +42,8 @@ describe('Chromium with the Firebase JS SDK', { timeout: 240_000 }, () => {
     });
 
   /** In the page, bounded: a promise of the SDK's may never end. */
-  const inPage = (name) => within(page.evaluate((f) => globalThis.app[f](), name), `${name} in the page`, 60_000);
+  const inPage = (name, ...args) =>
+    within(page.evaluate(([f, args]) => globalThis.app[f](...args), [name, args]), `${name} in the page`, 60_000);
   const leave = () => page.goto('about:blank');
   const visit = () => page.goto(site.address);
 
@@ -114,5 +118,17 @@ describe('Chromium with the Firebase JS SDK', { timeout: 240_000 }, () => {
     assert.notEqual(another, token);
     await messaging.send({ token: another, data: { where: 'again' } });
     assert.deepEqual((await site.foreground.next('onMessage')).data, { where: 'again' });
+  });
+
+  step('a push of web-push to a subscription of the page\'s own, in either coding', async () => {
+    const vapidDetails = { subject: 'mailto:push@example.com', ...webPush.generateVAPIDKeys() };
+    const subscription = await inPage('subscribe', vapidDetails.publicKey);
+    // Its host is in Chromium's code, and leads here.
+    assert.match(subscription.endpoint, /^https:\/\/(fcm\.googleapis|jmt17\.google)\.com\/fcm\/send\//);
+    for (const contentEncoding of ['aes128gcm', 'aesgcm']) {
+      await webPush.sendNotification(subscription, contentEncoding, { vapidDetails, TTL: 60, contentEncoding });
+      assert.equal(await site.pushes.next('a push'), contentEncoding);
+    }
+    assert.equal(await inPage('unsubscribe'), true);
   });
 });

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::world::{Answer, World};
 
 /// What a fuzz target posts to: its name, and how.
-pub(crate) const TARGETS: [(&str, fn(&Stage, &[u8])); 7] = [
+pub(crate) const TARGETS: [(&str, fn(&Stage, &[u8])); 8] = [
     ("register3", register3),
     ("installations", installations),
     ("registrations", registrations),
@@ -15,6 +15,7 @@ pub(crate) const TARGETS: [(&str, fn(&Stage, &[u8])); 7] = [
     ("topics", topics),
     ("groups", groups),
     ("legacy_send", legacy_send),
+    ("push", push),
 ];
 
 const VAPID: &str = "BDOU99-h67HcA6JeFXHbSNMu7e2yNNu3RzoMj8TM4W88jITfq7ZmPvIM1Iv-4_l2LxQcYwhqby2xGpWwzjfAnG4";
@@ -38,6 +39,10 @@ impl Stage {
         let world = runtime.block_on(World::new());
         let (phone, token) = runtime.block_on(world.android_token());
         let demo = world.demo();
+        let sender = demo.number.to_string();
+        let fields = [("app", "org.chromium.linux"), ("X-subtype", "wp:1"), ("sender", &*sender)];
+        let subscribed = runtime.block_on(world.register3(&phone, &fields));
+        let endpoint = subscribed.text().strip_prefix("token=").expect("a token").to_owned();
         let (api_key, number) = (demo.api_keys[0].clone(), demo.number.to_string());
         let app = demo.apps.iter().find(|app| app.id.as_str().contains("web")).unwrap().id.to_string();
         let mut stage = Self {
@@ -64,6 +69,7 @@ impl Stage {
             ("$FID", text(&made["fid"])),
             ("$KEY", text(&group["notification_key"])),
             ("$VAPID", VAPID.into()),
+            ("$ENDPOINT", endpoint),
         ];
         stage
     }
@@ -183,6 +189,47 @@ fn legacy_send(stage: &Stage, input: &[u8]) {
         }
         StatusCode::OK => assert!(text.starts_with("id=") || text.starts_with("Error="), "{text}"),
         status => assert!(status == StatusCode::BAD_REQUEST && json && text.ends_with('\n'), "{text}"),
+    }
+}
+
+/// A path, headers in lines, an empty line, and a body: a push, or that one is taken back. Each service's
+/// style has its own form of a refusal, and what is taken says where and for how long.
+fn push(stage: &Stage, input: &[u8]) {
+    let input = stage.filled(input);
+    let head = input.windows(2).position(|two| two == b"\n\n");
+    let (head, body) = input.split_at(head.unwrap_or(input.len()));
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.lines();
+    let path = lines.next().unwrap_or_default();
+    let styles = ["/fcm/send/", "/wp/", "/wpush/v1/", "/wpush/v2/", "/m/"];
+    let Some((style, rest)) = styles.iter().find_map(|style| Some((*style, path.strip_prefix(style)?)))
+    else {
+        return;
+    };
+    let path: String = rest.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let path = format!("{style}{path}");
+    let is_name = |name: &str| http::HeaderName::from_bytes(name.as_bytes()).is_ok();
+    let is_value = |value: &str| http::HeaderValue::from_str(value).is_ok();
+    let headers: Vec<_> = lines.filter_map(|line| line.split_once(": ")).collect();
+    let headers: Vec<_> =
+        headers.into_iter().filter(|(name, value)| is_name(name) && is_value(value)).collect();
+    let body = body.get(2..).unwrap_or_default().to_vec();
+    let method = if style == "/m/" { "DELETE" } else { "POST" };
+    let answer = stage.runtime.block_on(stage.world.request(method, &path, &headers, body));
+    let told = well_formed(&answer);
+    let text = String::from_utf8_lossy(&answer.body);
+    match answer.status {
+        StatusCode::CREATED => {
+            let header = |name: &str| answer.headers[name].to_str().expect("a text");
+            assert!(header("location").contains("/m/") && header("ttl").parse::<u32>().unwrap() <= 2_419_200);
+        }
+        StatusCode::NO_CONTENT => assert_eq!(style, "/m/"),
+        // A path that is no text is refused by the router, and one of nothing has no route.
+        _ if text.starts_with("Invalid") || rest.is_empty() => {}
+        _ if style.starts_with("/wpush") || style == "/m/" => {
+            assert!(told["errno"].is_u64() && told["code"] == answer.status.as_u16(), "{text}");
+        }
+        _ => assert!(text.ends_with('\n') && !text.starts_with('{'), "{text}"),
     }
 }
 

@@ -76,7 +76,7 @@ const PYTHON_RECEIVERS: Sdk = Sdk::Python(".venv-receivers");
 const PYTHON_PUSH: Sdk = Sdk::Python(".venv-push");
 const PYTHON_XMPP: Sdk = Sdk::Python(".venv-xmpp");
 
-const SUITES: [Suite; 41] = [
+const SUITES: [Suite; 44] = [
     Suite::new("sender.test.mjs", NODE),
     Suite::new("receiver.test.mjs", NODE),
     Suite::new("receivers.test.mjs", NODE),
@@ -86,6 +86,9 @@ const SUITES: [Suite; 41] = [
     Suite::new("browser.test.mjs", NODE),
     Suite::new("push-services.test.mjs", NODE),
     Suite::new("push/test_push_services.py", PYTHON_PUSH),
+    Suite::new("webpush.test.mjs", NODE),
+    Suite::new("push/test_webpush.py", PYTHON_PUSH),
+    Suite::new("firefox.test.mjs", NODE),
     Suite::new("batch.test.mjs", NODE_13),
     Suite::new("batch.test.mjs", NODE_12),
     Suite::new("batch.test.mjs", NODE_11),
@@ -418,6 +421,7 @@ impl Projects {
             .env("CONFORMANCE_WEB_CONFIG", self.run(&["web-config", suite.project])?)
             .env("CONFORMANCE_OTHER_WEB_CONFIG", self.run(&["web-config", OTHER])?)
             .env("CONFORMANCE_SERVER_KEY", self.server_key(suite.project)?)
+            .env("CONFORMANCE_VAPID_KEY", self.run(&["web-push-key", suite.project])?.trim())
             .env("CONFORMANCE_PROJECT_PER_MINUTE", PROJECT_PER_MINUTE.to_string())
             .env("CONFORMANCE_FILLER", self.0.join("filler"));
         if let Sdk::Node(name) = suite.sdk {

@@ -7,11 +7,12 @@ use std::process::Command;
 use crate::run::{is_root, output, quietly, root, succeeds, target};
 
 /// Debian packages, and a command that succeeds where what we want of each is there, whoever brought it.
-const PACKAGES: [(&str, &[&str]); 13] = [
+const PACKAGES: [(&str, &[&str]); 14] = [
     ("chromium", &["test", "-x", "/usr/bin/chromium"]),
     ("default-jdk-headless", &["javac", "-version"]),
     ("e2fsprogs", &["test", "-x", "/sbin/mkfs.ext4"]),
     ("faketime", &["sh", "-c", "test -e /usr/lib/*/faketime/libfaketimeMT.so.1"]),
+    ("firefox-esr", &["test", "-x", "/usr/bin/firefox-esr"]),
     ("gcc", &["cc", "--version"]),
     ("iproute2", &["test", "-x", "/sbin/ip"]),
     ("libc6-dev", &["test", "-e", "/usr/include/stdio.h"]),

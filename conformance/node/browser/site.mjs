@@ -1,5 +1,5 @@
-// The web site that the browser opens: the page and its worker, bundled from the npm package, and
-// two addresses at which they report what arrives.
+// The web site that the browser opens: the page and its workers, bundled from the npm package, and
+// addresses at which they report what arrives.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -7,11 +7,21 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { Arrivals } from '../support/waiting.mjs';
 
+/** A worker without any SDK, which tells the text of each push, and shows it as browsers ask for. */
+const OWN = `
+  self.addEventListener('install', () => self.skipWaiting());
+  self.addEventListener('push', (event) => {
+    const text = event.data ? event.data.text() : '';
+    const told = fetch('/pushes', { method: 'POST', body: JSON.stringify(text) });
+    event.waitUntil(Promise.all([told, self.registration.showNotification('push', { body: text })]));
+  });`;
+
 const HTML = '<!doctype html><title>Conformance</title><script src="/page.js"></script>';
 
 export class Site {
   foreground = new Arrivals();
   background = new Arrivals();
+  pushes = new Arrivals();
   #files;
   #server;
 
@@ -19,6 +29,7 @@ export class Site {
     const site = new Site();
     site.#files = new Map([
       ['/', ['text/html', HTML]],
+      ['/own.js', ['text/javascript', OWN]],
       ['/page.js', ['text/javascript', await bundle('page.mjs', webConfig)]],
       ['/firebase-messaging-sw.js', ['text/javascript', await bundle('worker.mjs', webConfig)]],
     ]);
@@ -38,7 +49,8 @@ export class Site {
   }
 
   async #answer(request, response) {
-    const reports = { '/foreground': this.foreground, '/background': this.background }[request.url];
+    const all = { '/foreground': this.foreground, '/background': this.background, '/pushes': this.pushes };
+    const reports = all[request.url];
     if (request.method === 'POST' && reports) {
       reports.push(JSON.parse(Buffer.concat(await request.toArray()).toString()));
       response.writeHead(204).end();
