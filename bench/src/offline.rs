@@ -134,6 +134,7 @@ impl Plan {
                 subtype: String::new(),
                 sender: self.project.to_string(),
                 scope: "GCM".into(),
+                mozilla: false,
             }),
             ..RegistrationRecord::default()
         }

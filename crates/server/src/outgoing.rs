@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cresset_api::PushService;
 use cresset_delivery::Dispatcher;
 use cresset_outbound::apns::{self, Host};
 use cresset_outbound::webpush::{self, Endpoint};
@@ -42,6 +43,7 @@ pub(crate) fn spawn(
     outgoing: &Outgoing,
     core: &Core,
     dispatcher: &Arc<Dispatcher>,
+    own: Arc<PushService>,
     stop: watch::Receiver<bool>,
 ) -> Result<Courier, Failure> {
     let randomness: cresset_outbound::Randomness = Arc::new(aws_lc_rs::rand::SystemRandom::new());
@@ -49,6 +51,9 @@ pub(crate) fn spawn(
     if let Some(config) = &webpush {
         let permits = config.clone();
         core.identity.set_foreign(Arc::new(move |endpoint| {
+            if crate::push::is_own(endpoint, &own.origins) {
+                return Err("it is this server's own, and no subscription has it".to_owned());
+            }
             let endpoint: Endpoint = endpoint.parse().map_err(|e| format!("{e}"))?;
             match permits.permits(&endpoint) {
                 true => Ok(()),

@@ -37,9 +37,38 @@ pub(crate) fn origins(
     Origins::new(public, &all, &[https.port(), HTTPS], &[http.port()])
 }
 
+/// Whether an endpoint can only be of this server. Under Google's names there are others, unless they are led
+/// here; what is ours under them is known by its token.
+pub(crate) fn is_own(endpoint: &str, origins: &Origins) -> bool {
+    let endpoint = endpoint.to_ascii_lowercase();
+    let begins = |origin: &&str| endpoint.strip_prefix(*origin).is_some_and(|rest| rest.starts_with('/'));
+    let googles = |origin: &str| {
+        let name = origin.split_once("://").map_or(origin, |(_, host)| host);
+        names::HTTPS.contains(&name.split(':').next().unwrap_or(name))
+    };
+    origins.all().into_iter().filter(begins).any(|origin| !googles(origin))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_under_a_name_of_ours_is_nobody_elses() {
+        let names = ["localhost", "fcm.googleapis.com"].map(str::to_owned);
+        let origins = Origins::new(Some("https://push.example.org"), &names, &[8443, 443], &[8080]);
+        for (endpoint, own) in [
+            ("https://push.example.org/wpush/v2/x", true),
+            ("https://PUSH.example.org/x", true),
+            ("http://localhost:8080/wp/x", true),
+            ("https://localhost:9/wp/x", false),
+            ("https://push.example.org.evil.test/x", false),
+            ("https://fcm.googleapis.com/fcm/send/x", false),
+            ("https://updates.push.services.mozilla.com/wpush/v2/x", false),
+        ] {
+            assert_eq!(is_own(endpoint, &origins), own, "{endpoint}");
+        }
+    }
 
     #[test]
     fn a_public_origin_is_one() {

@@ -182,8 +182,14 @@ impl Server {
             mcs_listeners,
             stopping.clone(),
         )?;
-        let courier =
-            crate::outgoing::spawn(&mut listeners, &config.outgoing, &core, &dispatcher, stopping.clone())?;
+        let courier = crate::outgoing::spawn(
+            &mut listeners,
+            &config.outgoing,
+            &core,
+            &dispatcher,
+            push.clone(),
+            stopping.clone(),
+        )?;
         let app_servers = crate::app_servers::spawn(
             &mut listeners,
             config,

@@ -363,3 +363,30 @@ async fn what_a_push_is_answered_is_durable() {
     // Its answer would come after whatever was sent before.
     settled(&mut browser).await;
 }
+
+#[tokio::test]
+async fn an_address_has_so_many_connections_and_all_have_so_many() {
+    for (total, per_address, silent, status) in [(2, 100, 100, 503), (100, 2, 100, 429), (100, 100, 2, 429)] {
+        let folder = std::sync::Arc::new(tempfile::TempDir::new().unwrap());
+        let mut config = cresset_e2e::config(folder.path());
+        config.limits.device_connections = total;
+        config.limits.connections_per_address = per_address;
+        config.limits.logins_per_address = silent;
+        config.limits.count_loopback = true;
+        let server = TestServer::start_with(folder, &config).await.unwrap();
+        let trust = cresset_e2e::Trust::of_folder(server.folder().path()).unwrap();
+        let address = server.running().https;
+        let connect = async || Browser::connect(address, &trust).await;
+        let open = [connect().await.unwrap(), connect().await.unwrap()];
+        let refused = connect().await.err().expect("there is no room").to_string();
+        assert!(refused.contains(&status.to_string()), "{refused}");
+        drop(open);
+        // Their end is noticed a little later.
+        let again = async {
+            while connect().await.is_err() {
+                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            }
+        };
+        patiently("room for another", again).await;
+    }
+}

@@ -15,8 +15,10 @@ const BOUNDS: [u64; 12] =
     [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 2_500_000, 10_000_000];
 
 /// The answers there are; what is none of them is counted as `other`.
-const STATUSES: [(u16, &str); 16] = [
+const STATUSES: [(u16, &str); 19] = [
+    (101, "101"),
     (200, "200"),
+    (201, "201"),
     (204, "204"),
     (302, "302"),
     (400, "400"),
@@ -26,6 +28,7 @@ const STATUSES: [(u16, &str); 16] = [
     (405, "405"),
     (408, "408"),
     (409, "409"),
+    (410, "410"),
     (413, "413"),
     (415, "415"),
     (429, "429"),
@@ -35,7 +38,7 @@ const STATUSES: [(u16, &str); 16] = [
 ];
 
 /// Methods by the templates of their paths, the first that fits; an empty HTTP method is any.
-const METHODS: [(&str, &str, &str); 36] = [
+const METHODS: [(&str, &str, &str); 43] = [
     ("", "/v1/projects/{project}/{method}", "messages.send"),
     ("", "/projects/{project}/{method}", "messages.send"),
     ("", "//v1/projects/{project}/{method}", "messages.send"),
@@ -49,6 +52,13 @@ const METHODS: [(&str, &str, &str); 36] = [
     ("", "/oauth2/v4/token", "token"),
     ("", "/fcm/send", "legacy.send"),
     ("", "/gcm/send", "legacy.send"),
+    ("", "/fcm/send/{token}", "webpush.push"),
+    ("", "/wp/{token}", "webpush.push"),
+    ("", "/preprod/wp/{token}", "webpush.push"),
+    ("", "/wpush/v1/{token}", "webpush.push"),
+    ("", "/wpush/v2/{token}", "webpush.push"),
+    ("", "/m/{handle}", "webpush.cancel"),
+    ("", "/", "mozilla.connect"),
     ("", "/fcm/notification", "groups"),
     ("", "/gcm/notification", "groups"),
     ("", "/fcm/googlenotification", "groups.client"),
@@ -185,14 +195,19 @@ mod tests {
     /// The router does not tell its routes; its source does.
     #[test]
     fn every_route_of_the_api_has_a_name() {
-        let source = include_str!("../../../api/src/lib.rs");
-        let routes = source.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1));
+        let sources = [
+            include_str!("../../../api/src/lib.rs"),
+            include_str!("../../../api/src/webpush/mod.rs"),
+            include_str!("../../../device/src/mozilla/browsers.rs"),
+        ];
+        let routes = sources.concat();
+        let routes = routes.split(".route(").skip(1).filter_map(|rest| rest.split('"').nth(1));
         let mut count = 0;
         for route in routes {
             assert_ne!(name_of(&Method::POST, route), OTHER, "{route} is not in METHODS");
             count += 1;
         }
-        assert!(count > 25, "{count}");
+        assert!(count > 35, "{count}");
         assert_eq!(name_of(&Method::GET, "/cresset/v1/projects/{project}"), "cresset");
         assert_eq!(name_of(&Method::GET, "/favicon.ico"), OTHER);
     }
