@@ -21,7 +21,7 @@ use cresset_message::{
 use cresset_wire::webpush::random;
 use tokio::sync::watch;
 
-use self::books::{Books, Entered, Lane};
+use self::books::{Books, Entered, Lane, Leave};
 use self::counters::Counters;
 pub use self::counters::{Snapshot, TOLD};
 use self::errands::Errands;
@@ -41,13 +41,16 @@ pub struct Limits {
     /// Registrations that are visited at a time, those included that wait to be tried again; some 400 bytes
     /// each. Others stay in their queues until there is room.
     pub visits: usize,
+    /// The same of one push service: twice what can be on its way, so that one that is slow or gone leaves
+    /// room for the others.
+    pub of_lane: usize,
     /// Visits to one push service at a time: requests on their way.
     pub in_lane: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { visits: 20_000, in_lane: 512 }
+        Self { visits: 20_000, of_lane: 1_024, in_lane: 512 }
     }
 }
 
@@ -112,27 +115,25 @@ impl Courier {
             () = self.again() => {}
         }
         self.shared.books.close();
+        // What is on its way is answered, and told: else it would come again.
+        self.shared.books.quiet().await;
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        let (visits, in_flight, paused) = self.shared.books.count();
-        self.shared.counters.snapshot(visits, in_flight, paused)
+        self.shared.counters.snapshot(self.shared.books.count())
     }
 
     /// Visits a registration now, or when its lane lets it. Says whether there was room.
-    fn visit(&self, recipient: &Recipient) -> bool {
+    fn visit(&self, recipient: &Recipient, has_turn: bool) -> bool {
         let Some(lane) = self.shared.post.lane(recipient) else { return true };
-        match self.shared.books.enter(recipient.device, recipient.registration, lane.clone()) {
-            Entered::There => true,
-            Entered::Queued => {
-                self.serve(&lane);
-                true
-            }
-            Entered::Full => {
-                self.shared.errands.missed();
-                false
-            }
+        let entered =
+            self.shared.books.enter(recipient.device, recipient.registration, lane.clone(), has_turn);
+        match entered {
+            Entered::There | Entered::Aside => {}
+            Entered::Queued => self.serve(&lane),
+            Entered::Full => self.shared.errands.missed(),
         }
+        entered != Entered::Full
     }
 
     /// Begins as many visits of a lane as may be.
@@ -141,11 +142,15 @@ impl Courier {
         while let Some((destination, registration)) = self.shared.books.begin(lane, now) {
             let (courier, lane) = (self.clone(), lane.clone());
             tokio::spawn(async move {
-                let pause = courier.deliver(destination, registration, &lane).await;
-                let again = courier.shared.books.end(destination, &lane, pause);
-                if !again {
-                    courier.shared.errands.room();
+                match courier.deliver(destination, registration, &lane).await {
+                    None => {}
+                    Some(Leave::For(other)) => {
+                        courier.shared.books.leave(destination, &lane, Leave::For(other.clone()));
+                        courier.serve(&other);
+                    }
+                    Some(how) => courier.shared.books.leave(destination, &lane, how),
                 }
+                courier.shared.errands.room();
                 courier.serve(&lane);
             });
         }
@@ -167,13 +172,14 @@ impl Courier {
         }
     }
 
-    /// Brings what waits for one registration. `Some`: the rest has to wait, until then.
+    /// Brings what waits for one registration, until nothing does: `None`, and its place in the lane is
+    /// left. Otherwise the rest has to wait.
     async fn deliver(
         &self,
         destination: DeviceId,
         registration: RegistrationId,
         lane: &Lane,
-    ) -> Option<Timestamp> {
+    ) -> Option<Leave> {
         let shared = &self.shared;
         loop {
             shared.books.fresh(destination);
@@ -182,40 +188,51 @@ impl Courier {
                 Ok(waiting) => waiting,
                 Err(e) => {
                     tracing::debug!(?registration, "a queue cannot be read: {e}");
-                    return Some(now + self.pause(shared.books.failed(destination), Duration::ZERO));
+                    return Some(self.after_failure(destination, now));
                 }
             };
-            if waiting.is_empty() && shared.books.is_done(destination) {
+            if waiting.is_empty() && shared.books.is_done(destination, lane) {
                 return None;
             }
             for delivery in waiting {
-                if let Err(until) = self.bring(destination, &delivery, lane).await {
-                    return Some(until);
+                if let Err(leave) = self.bring(destination, &delivery, lane).await {
+                    return Some(leave);
                 }
                 if shared.books.is_closed() {
-                    return None;
+                    return Some(Leave::Over);
                 }
+            }
+            if shared.books.others_wait(lane) {
+                return Some(Leave::Again);
             }
         }
     }
 
-    /// One delivery, one attempt. `Err`: nothing more before then.
-    async fn bring(&self, destination: DeviceId, delivery: &Delivery, lane: &Lane) -> Result<(), Timestamp> {
+    /// One delivery, one attempt. `Err`: nothing more for now.
+    async fn bring(&self, destination: DeviceId, delivery: &Delivery, lane: &Lane) -> Result<(), Leave> {
         let shared = &self.shared;
-        let outcome = shared.post.send(delivery, (shared.clock)()).await;
+        // It may have been registered anew, with another service, or have been too long in coming.
+        match shared.post.lane(&delivery.recipient) {
+            Some(its) if its == *lane => {}
+            Some(other) => return Err(Leave::For(other)),
+            None => return Err(Leave::Over),
+        }
+        let now = (shared.clock)();
+        if delivery.expires <= now {
+            return Ok(());
+        }
+        let outcome = shared.post.send(delivery, now).await;
         let now = (shared.clock)();
         shared.counters.count(lane.service(), &outcome);
+        self.heed(lane, &outcome, now);
         let told = match &outcome {
-            Outcome::Later { after, scope, told } => {
+            Outcome::Later { after, told, .. } => {
                 let pause = self.pause(shared.books.failed(destination), *after);
                 tracing::debug!(message.id = %delivery.id, ?told, ?pause, "a push service has to be tried again");
-                if *scope != Scope::Recipient {
-                    shared.books.pause_lane(lane, now, |failures| self.pause(failures, *after));
-                }
-                return Err(now + pause);
+                return Err(Leave::Until(now + pause));
             }
             Outcome::Accepted { environment, .. } => {
-                shared.books.went_well(destination, lane);
+                shared.books.went_well(destination);
                 if let Some(environment) = environment {
                     self.of_other_environment(delivery, *environment, now).await;
                 }
@@ -231,8 +248,32 @@ impl Courier {
         // The store cannot now: it comes once more, with the same id.
         told.map_err(|e| {
             tracing::debug!(message.id = %delivery.id, "what became of it is not stored yet: {e}");
-            now + self.pause(shared.books.failed(destination), Duration::ZERO)
+            self.after_failure(destination, now)
         })
+    }
+
+    /// What an answer says of the service itself.
+    fn heed(&self, lane: &Lane, outcome: &Outcome, now: Timestamp) {
+        let books = &self.shared.books;
+        match outcome {
+            Outcome::Later { after, scope: Scope::Origin | Scope::Credential, .. } => {
+                books.pause_lane(lane, now, |failures| self.pause(failures, *after));
+            }
+            // Those who wait for one that was sent ahead go on.
+            _ if books.is_well(lane) => self.serve(lane),
+            _ => {}
+        }
+    }
+
+    fn after_failure(&self, destination: DeviceId, now: Timestamp) -> Leave {
+        Leave::Until(now + self.pause(self.shared.books.failed(destination), Duration::ZERO))
+    }
+
+    /// Whether a registration has been pointed elsewhere since a delivery for it was read: what the place
+    /// before says of itself is not about it any more, and it is tried there.
+    async fn has_moved(&self, delivery: &Delivery, now: Timestamp) -> Result<bool, Failed> {
+        let known = self.shared.dispatcher.outside(delivery.recipient.registration, now).await?;
+        Ok(known.is_some_and(|known| known.layout != delivery.recipient.layout))
     }
 
     /// APNs' other environment knows the token: it is asked first from now on.
@@ -253,6 +294,9 @@ impl Courier {
         now: Timestamp,
     ) -> Result<(), Failed> {
         let shared = &self.shared;
+        if self.has_moved(delivery, now).await? {
+            return Ok(());
+        }
         // That the token of a live activity is over says nothing of the app (`protocol/apns.md` §2.5).
         if is_live_activity(delivery) {
             shared.dispatcher.refused(destination, delivery.id, Dropped::Refused, told, now).await?;
@@ -279,6 +323,9 @@ impl Courier {
             Blame::Credential => Dropped::CredentialRefused,
             Blame::Request | Blame::Token | Blame::Us => Dropped::Refused,
         };
+        if blame == Blame::Token && self.has_moved(delivery, now).await? {
+            return Ok(());
+        }
         shared.dispatcher.refused(destination, id, why, told, now).await?;
         match blame {
             Blame::Request => tracing::debug!(message.id = %id, told, "a push service refuses a message"),
@@ -321,18 +368,33 @@ impl Courier {
             let shared = &courier.shared;
             let outcome = shared.post.send(&delivery, (shared.clock)()).await;
             shared.counters.count(lane.service(), &outcome);
-            if let Outcome::Gone { since, .. } = outcome
-                && !is_live_activity(&delivery)
-            {
-                let (registration, now) = (delivery.recipient.registration, (shared.clock)());
-                if let Err(e) = shared.identity.gone_outside(registration, since, now).await {
-                    tracing::debug!(?registration, "it cannot be ended now: {e}");
-                }
-            }
+            courier.after_once(&delivery, &outcome).await;
             shared.books.once_over(&lane);
             courier.serve(&lane);
         });
         Handoff::Accepted
+    }
+
+    async fn after_once(&self, delivery: &Delivery, outcome: &Outcome) {
+        let (shared, now) = (&self.shared, (self.shared.clock)());
+        match outcome {
+            Outcome::Gone { since, .. } if !is_live_activity(delivery) => {
+                let registration = delivery.recipient.registration;
+                let ended = async {
+                    if !self.has_moved(delivery, now).await? {
+                        shared.identity.gone_outside(registration, *since, now).await?;
+                    }
+                    Ok::<(), Failed>(())
+                };
+                if let Err(e) = ended.await {
+                    tracing::debug!(?registration, "it cannot be ended now: {e}");
+                }
+            }
+            Outcome::Rejected { blame: Blame::Credential, told } => {
+                shared.post.distrust(&delivery.recipient, &words(told), now + CREDENTIAL_PAUSE);
+            }
+            _ => {}
+        }
     }
 }
 
@@ -341,7 +403,7 @@ impl Carrier for Courier {
         if delivery.ttl.is_zero() {
             return self.once(delivery);
         }
-        if self.visit(&delivery.recipient) { Handoff::Accepted } else { Handoff::Busy }
+        if self.visit(&delivery.recipient, false) { Handoff::Accepted } else { Handoff::Busy }
     }
 }
 

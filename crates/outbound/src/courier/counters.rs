@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::books::Count;
 use crate::{Blame, Outcome};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct Snapshot {
     pub in_flight: usize,
     /// Push services to which nothing goes for a while.
     pub paused: usize,
+    /// Registrations for which there was no place: they have their turn.
+    pub aside: usize,
 }
 
 impl Counters {
@@ -58,10 +61,11 @@ impl Counters {
         counters[at].fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn snapshot(&self, visits: usize, in_flight: usize, paused: usize) -> Snapshot {
+    pub(super) fn snapshot(&self, count: Count) -> Snapshot {
+        let Count { visits, in_flight, paused, aside } = count;
         let read = |counters: &[AtomicU64; TOLD.len()]| {
             std::array::from_fn(|at| counters[at].load(Ordering::Relaxed))
         };
-        Snapshot { webpush: read(&self.webpush), apns: read(&self.apns), visits, in_flight, paused }
+        Snapshot { webpush: read(&self.webpush), apns: read(&self.apns), visits, in_flight, paused, aside }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use cresset_delivery::Round;
 use cresset_message::{ProjectNumber, RegistrationId, SlotSet};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Courier;
 
@@ -17,6 +18,9 @@ const MAX_CALLS: usize = 1_024;
 
 /// A round is made so often in any case: whom a failing store kept from being visited.
 const ROUND_EVERY: Duration = Duration::from_secs(300);
+
+/// And no more often than that, however many were passed by.
+const BETWEEN_ROUNDS: Duration = Duration::from_secs(5);
 
 /// Between two looks for room.
 const RETRY: Duration = Duration::from_secs(1);
@@ -67,21 +71,32 @@ impl Errands {
 impl Courier {
     pub(super) async fn errands(&self) {
         let errands = &self.shared.errands;
-        let mut round = true;
+        let mut next_round = Instant::now();
         loop {
             while let Some(call) = errands.next() {
                 self.answer(call).await;
             }
-            if round || errands.missed.swap(false, Ordering::Relaxed) {
-                round = !self.make_round().await;
-                if round {
-                    tokio::time::sleep(RETRY).await;
-                }
+            while let Some(id) = self.shared.books.next_aside() {
+                self.look_up(id, true).await;
+            }
+            let missed = errands.missed.load(Ordering::Relaxed);
+            if Instant::now() >= next_round {
+                errands.missed.store(false, Ordering::Relaxed);
+                let pause = match self.make_round().await {
+                    true if errands.missed.load(Ordering::Relaxed) => BETWEEN_ROUNDS,
+                    true => ROUND_EVERY,
+                    false => RETRY,
+                };
+                next_round = Instant::now() + pause;
                 continue;
+            }
+            if missed {
+                next_round = next_round.min(Instant::now() + BETWEEN_ROUNDS);
             }
             tokio::select! {
                 () = errands.arrived.notified() => {}
-                () = tokio::time::sleep(ROUND_EVERY) => round = true,
+                () = errands.room.notified() => {}
+                () = tokio::time::sleep_until(next_round) => {}
             }
         }
     }
@@ -89,15 +104,20 @@ impl Courier {
     /// Visits all of a set, as there is room.
     async fn answer(&self, call: Call) {
         for slot in call.slots.iter() {
-            let id = RegistrationId { project: call.project, bucket: call.bucket, slot };
             self.wait_for_room().await;
-            match self.shared.dispatcher.outside(id, (self.shared.clock)()).await {
-                Ok(Some(recipient)) => drop(self.visit(&recipient)),
-                Ok(None) => {}
-                Err(e) => {
-                    tracing::debug!(registration = ?id, "it is visited later: {e}");
-                    self.shared.errands.missed.store(true, Ordering::Relaxed);
-                }
+            self.look_up(RegistrationId { project: call.project, bucket: call.bucket, slot }, false).await;
+        }
+    }
+
+    async fn look_up(&self, id: RegistrationId, has_turn: bool) {
+        match self.shared.dispatcher.outside(id, (self.shared.clock)()).await {
+            Ok(Some(recipient)) => {
+                self.visit(&recipient, has_turn);
+            }
+            Ok(None) => {}
+            Err(e) => {
+                tracing::debug!(registration = ?id, "it is visited later: {e}");
+                self.shared.errands.missed.store(true, Ordering::Relaxed);
             }
         }
     }
@@ -115,9 +135,19 @@ impl Courier {
             };
             for destination in found.destinations {
                 self.wait_for_room().await;
-                let recipient = dispatcher.outside_by(destination, (self.shared.clock)()).await;
-                if let Ok(Some(recipient)) = recipient {
-                    self.visit(&recipient);
+                let now = (self.shared.clock)();
+                let seen = match dispatcher.outside_by(destination, now).await {
+                    Ok(Some(recipient)) => {
+                        self.visit(&recipient, false);
+                        Ok(())
+                    }
+                    // It is no more, or receives elsewhere: whoever reads its queue tells so, or moves it.
+                    Ok(None) => dispatcher.pending(destination, 1, &|_| false, now).await.map(drop),
+                    Err(e) => Err(e),
+                };
+                if let Err(e) = seen {
+                    tracing::debug!(%destination, "what waits there is looked at later: {e}");
+                    self.shared.errands.missed.store(true, Ordering::Relaxed);
                 }
             }
             for (project, bucket, slots) in found.slots {

@@ -502,6 +502,12 @@ fn outbound(seen: &cresset_outbound::Snapshot) -> Vec<Family> {
             "Push services, or apps at APNs, to which nothing goes for a while.",
             seen.paused as u64,
         ),
+        Family::gauge(
+            "cresset_outbound_aside",
+            "registrations",
+            "Registrations behind push services that are busy or gone: they are served when there is a place.",
+            seen.aside as u64,
+        ),
     ]
 }
 
