@@ -53,8 +53,17 @@ impl Binary {
 
     /// The same with a configuration; the folder has been served before, and has the demo project.
     pub fn serve(program: &Path, folder: &Path, config: &Path) -> Outcome<Self> {
+        Self::serve_in(program, folder, config, &Surroundings::default())
+    }
+
+    pub fn serve_in(
+        program: &Path,
+        folder: &Path,
+        config: &Path,
+        surroundings: &Surroundings,
+    ) -> Outcome<Self> {
         let command = [OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()];
-        let mut starting = Starting(Some(spawn(program, &command, folder, &Surroundings::default())?));
+        let mut starting = Starting(Some(spawn(program, &command, folder, surroundings)?));
         let pid = starting.0.as_ref().map(Child::id);
         let until = Instant::now() + PATIENCE;
         // It prints nothing, but says in its folder where it is.

@@ -19,7 +19,7 @@ usage: cargo xtask COMMAND
   conformance  only the real clients: firebase-admin for Node and Python, a push receiver, a browser
                [the files of suites, such as sender.test.mjs or test_batch.py …]
   crash        does the store keep what it acknowledged?  [--rounds N] [--kind kill|power|both] [--no-fsync]
-               and the whole server?  --kind server|faults [--rounds N] [--sabotage]
+               and the whole server?  --kind server|xmpp|outbound|faults [--rounds N] [--sabotage]
 ";
 
 fn main() -> ExitCode {

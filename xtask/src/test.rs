@@ -85,6 +85,8 @@ fn crashes() -> Counts {
         vec!["--rounds", "3", "--kind", "server", "--sabotage"],
         vec!["--rounds", "3", "--kind", "xmpp"],
         vec!["--rounds", "3", "--kind", "xmpp", "--sabotage"],
+        vec!["--rounds", "3", "--kind", "outbound"],
+        vec!["--rounds", "3", "--kind", "outbound", "--sabotage"],
         vec!["--rounds", "2", "--kind", "faults", "--crowd", "200"],
         vec!["--rounds", "2", "--kind", "faults", "--crowd", "200", "--sabotage"],
     ];

@@ -8,6 +8,8 @@
 //!
 //! With `--xmpp` (`cargo xtask crash --kind xmpp`) app servers of old send, and devices talk back to them.
 //!
+//! With `--outbound` (`cargo xtask crash --kind outbound`) push services of others carry, which are fakes.
+//!
 //! With `--faults` (`cargo xtask crash --kind faults`) slow and half-open devices, garbage, storms, a full
 //! disk and a clock that jumps come on top, all at once and until the kill.
 
@@ -18,6 +20,7 @@ mod collect;
 mod faults;
 mod journal;
 mod load;
+mod outbound;
 mod round;
 mod xmpp;
 
@@ -31,7 +34,7 @@ use self::faults::Applied;
 use self::round::{Lab, Setting};
 
 const USAGE: &str = "usage: cresset-crash --server FILE [--rounds N] [--seed N] [--sabotage]
-       [--faults [--crowd N] [--may-mount]] [--xmpp]";
+       [--faults [--crowd N] [--may-mount]] [--xmpp | --outbound]";
 
 struct Plan {
     server: PathBuf,
@@ -40,6 +43,7 @@ struct Plan {
     sabotage: bool,
     faults: bool,
     xmpp: bool,
+    outbound: bool,
     /// Devices that connect all at once.
     crowd: usize,
     /// We are in a mount namespace of our own, and may mount in it.
@@ -56,15 +60,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// One thread: the server needs the others.
+/// One thread: the server needs the others. Push services are work of their own.
 fn run(plan: &Plan) -> Outcome<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(rounds(plan))
+    let mut runtime = match plan.outbound {
+        true => tokio::runtime::Builder::new_multi_thread(),
+        false => tokio::runtime::Builder::new_current_thread(),
+    };
+    runtime.worker_threads(2).enable_all().build()?.block_on(rounds(plan))
 }
 
 async fn rounds(plan: &Plan) -> Outcome<()> {
     println!("seed {}{}", plan.seed, if plan.sabotage { ", sabotaged (control)" } else { "" });
     if plan.xmpp {
         let found = xmpp::rounds(&plan.server, plan.rounds, plan.seed, plan.sabotage).await?;
+        return plan.judge_counts(found.lost, found.faults());
+    }
+    if plan.outbound {
+        let found = outbound::rounds(&plan.server, plan.rounds, plan.seed, plan.sabotage).await?;
         return plan.judge_counts(found.lost, found.faults());
     }
     let mut lab = Lab::open(&plan.setting()).await?;
@@ -116,6 +128,7 @@ impl Plan {
             sabotage: false,
             faults: false,
             xmpp: false,
+            outbound: false,
             crowd: 2_000,
             may_mount: false,
         };
@@ -127,6 +140,7 @@ impl Plan {
                 "--seed" => plan.seed = value()?.parse()?,
                 "--faults" => plan.faults = true,
                 "--xmpp" => plan.xmpp = true,
+                "--outbound" => plan.outbound = true,
                 "--crowd" => plan.crowd = value()?.parse()?,
                 "--may-mount" => plan.may_mount = true,
                 "--sabotage" => plan.sabotage = true,

@@ -1,7 +1,7 @@
 //! APNs: devices, keys and certificates, and every check of Apple's on what is sent, in the order in
 //! which they are known to come (`protocol/apns.md` §3).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -192,6 +192,11 @@ impl Apns {
         lock(&self.state.notifications).1.clone()
     }
 
+    /// The same, which are not remembered any more.
+    pub fn take_notifications(&self) -> Vec<Notification> {
+        std::mem::take(&mut lock(&self.state.notifications).1)
+    }
+
     pub fn counts(&self) -> Counts {
         self.listener.counts()
     }
@@ -203,6 +208,15 @@ impl Apns {
 
     pub fn faults_left(&self) -> usize {
         self.listener.faults_left()
+    }
+
+    pub fn forget_faults(&self) {
+        self.listener.forget_faults();
+    }
+
+    /// Connections on which an answer may not have got through, because of a fault.
+    pub fn troubled(&self) -> HashSet<u64> {
+        self.listener.troubled()
     }
 
     pub fn refuse_connections(&self, refuse: bool) {

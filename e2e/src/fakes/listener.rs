@@ -1,6 +1,6 @@
 //! Connections of a fake: TLS, both versions of HTTP, and the faults that were asked for.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,6 +61,8 @@ struct Shared {
     requests: AtomicU64,
     most_at_once: AtomicU64,
     tongues: Mutex<HashMap<u64, Tongue>>,
+    /// Connections on which a fault ended what was on its way, or may have.
+    troubled: Mutex<HashSet<u64>>,
 }
 
 impl Listener {
@@ -88,6 +90,7 @@ impl Listener {
             requests: AtomicU64::new(0),
             most_at_once: AtomicU64::new(0),
             tongues: Mutex::default(),
+            troubled: Mutex::default(),
         });
         let task = tokio::spawn(accept(socket, tls, Arc::clone(&shared)));
         Ok(Self { address, shared, task })
@@ -100,6 +103,15 @@ impl Listener {
     /// Faults that no request has met yet.
     pub(super) fn faults_left(&self) -> usize {
         lock(&self.shared.faults).len()
+    }
+
+    pub(super) fn forget_faults(&self) {
+        lock(&self.shared.faults).clear();
+    }
+
+    /// The connections that a fault has hit, so that an answer may not have got through.
+    pub(super) fn troubled(&self) -> HashSet<u64> {
+        lock(&self.shared.troubled).clone()
     }
 
     pub(super) fn refuse_connections(&self, refuse: bool) {
@@ -122,13 +134,22 @@ impl Listener {
     }
 
     pub(super) async fn cut_all(&self) {
-        for tongue in self.tongues() {
+        let all: Vec<_> =
+            lock(&self.shared.tongues).iter().map(|(id, tongue)| (*id, tongue.clone())).collect();
+        for (connection, tongue) in all {
+            self.shared.trouble(connection);
             tongue.cut().await;
         }
     }
 
     fn tongues(&self) -> Vec<Tongue> {
         lock(&self.shared.tongues).values().cloned().collect()
+    }
+}
+
+impl Shared {
+    fn trouble(&self, connection: u64) {
+        lock(&self.troubled).insert(connection);
     }
 }
 
@@ -259,7 +280,14 @@ impl Client {
     }
 
     fn fault(&self) -> Option<Fault> {
-        lock(&self.shared.faults).pop_front()
+        let fault = lock(&self.shared.faults).pop_front();
+        if matches!(
+            fault,
+            Some(Fault::GoAway(_) | Fault::GoAwayAfter(_) | Fault::CutAfter | Fault::Cut | Fault::Freeze)
+        ) {
+            self.shared.trouble(self.connection);
+        }
+        fault
     }
 
     fn request(&self, head: http::request::Parts, body: Bytes) -> Request {

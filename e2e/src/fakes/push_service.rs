@@ -173,6 +173,11 @@ impl PushService {
         lock(&self.state.arrivals).1.clone()
     }
 
+    /// The same, which is not remembered any more.
+    pub fn take_arrivals(&self) -> Vec<Arrival> {
+        std::mem::take(&mut lock(&self.state.arrivals).1)
+    }
+
     pub fn counts(&self) -> Counts {
         self.listener.counts()
     }
@@ -184,6 +189,15 @@ impl PushService {
 
     pub fn faults_left(&self) -> usize {
         self.listener.faults_left()
+    }
+
+    pub fn forget_faults(&self) {
+        self.listener.forget_faults();
+    }
+
+    /// Connections on which an answer may not have got through, because of a fault.
+    pub fn troubled(&self) -> HashSet<u64> {
+        self.listener.troubled()
     }
 
     pub fn refuse_connections(&self, refuse: bool) {

@@ -19,7 +19,7 @@ use self::round::{Findings, Kind, Lab};
 use self::volume::Volume;
 
 const USAGE: &str = "usage: cargo xtask crash [--rounds N] [--kind kill|power|both] [--seed N] [--no-fsync]
-       cargo xtask crash --kind server|xmpp [--rounds N] [--seed N] [--sabotage]
+       cargo xtask crash --kind server|xmpp|outbound [--rounds N] [--seed N] [--sabotage]
        cargo xtask crash --kind faults [--rounds N] [--seed N] [--sabotage] [--crowd N]";
 
 /// How long a writer lives: from the middle of its opening to some hundred commits and a flush.
@@ -38,6 +38,8 @@ struct Plan {
     faults: bool,
     /// The whole server, under app servers of old.
     xmpp: bool,
+    /// The whole server, and push services of others.
+    outbound: bool,
     sabotage: bool,
     crowd: Option<u64>,
     /// Already in a mount namespace of our own.
@@ -47,8 +49,8 @@ struct Plan {
 pub(crate) fn run(args: &[String]) -> Result<(), String> {
     let mut plan = Plan::parse(args)?;
     if plan.server {
-        let Plan { rounds, seed, sabotage, faults, xmpp, crowd, .. } = plan;
-        return server::Run { rounds, seed, sabotage, faults, xmpp, crowd }.go();
+        let Plan { rounds, seed, sabotage, faults, xmpp, outbound, crowd, .. } = plan;
+        return server::Run { rounds, seed, sabotage, faults, xmpp, outbound, crowd }.go();
     }
     if plan.kinds.contains(&Kind::Power) {
         if !volume::is_root() {
@@ -153,6 +155,7 @@ impl Plan {
             server: false,
             faults: false,
             xmpp: false,
+            outbound: false,
             sabotage: false,
             crowd: None,
             apart: false,
@@ -166,6 +169,7 @@ impl Plan {
                 "--kind" => match value()? {
                     "server" => plan.server = true,
                     "xmpp" => (plan.server, plan.xmpp) = (true, true),
+                    "outbound" => (plan.server, plan.outbound) = (true, true),
                     "faults" => (plan.server, plan.faults) = (true, true),
                     word => plan.kinds = Kind::parse(word).ok_or(USAGE)?,
                 },

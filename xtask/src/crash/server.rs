@@ -14,6 +14,8 @@ pub(super) struct Run {
     pub(super) faults: bool,
     /// App servers by XMPP instead, and devices that talk back.
     pub(super) xmpp: bool,
+    /// Push services of others, which are fakes.
+    pub(super) outbound: bool,
     /// With faults: how many devices connect all at once.
     pub(super) crowd: Option<u64>,
 }
@@ -32,6 +34,9 @@ impl Run {
         crash.args(["--rounds", &self.rounds.to_string(), "--seed", &self.seed.to_string()]);
         if self.xmpp {
             crash.arg("--xmpp");
+        }
+        if self.outbound {
+            crash.arg("--outbound");
         }
         if self.sabotage {
             crash.arg("--sabotage");

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_lc_rs::digest::{SHA256, digest};
 use cresset_message::Timestamp;
 use cresset_wire::es256::{KeyError, SigningKey};
-use cresset_wire::webpush::random;
 
 use super::Environment;
 use super::provider_token::ProviderToken;
@@ -57,7 +56,9 @@ impl Credential {
         let key = SigningKey::from_pem(pem)?;
         let identity = sha256(&[key_id.as_bytes(), team_id.as_bytes(), key.public()].concat());
         let (key_id, team_id) = (key_id.to_owned(), team_id.to_owned());
-        let key = AuthKey { key, key_id, team_id, token: Mutex::default() };
+        let number = identity[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let token = Mutex::new(ProviderToken::new(number));
+        let key = AuthKey { key, key_id, team_id, token };
         Ok(Self { identity, kind: Kind::Key(Box::new(key)) })
     }
 
@@ -77,11 +78,10 @@ impl Credential {
 impl AuthKey {
     /// The provider token, not yet too old.
     pub(super) fn token(&self, now: Timestamp, randomness: &Randomness) -> Result<Arc<str>, KeyError> {
-        let chance = random(&**randomness).map(u64::from_le_bytes).map_err(|_| KeyError)?;
         let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        token.get(now, chance, || {
+        token.get(now, |iat| {
             let header = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, self.key_id);
-            let claims = format!(r#"{{"iss":"{}","iat":{}}}"#, self.team_id, now.as_secs());
+            let claims = format!(r#"{{"iss":"{}","iat":{}}}"#, self.team_id, iat);
             self.key.jwt(&**randomness, &header, &claims)
         })
     }
