@@ -69,8 +69,11 @@ impl Http2 {
     /// Sends a request, waiting first until the connection has room for one more.
     pub async fn send(&self, request: Request<()>, body: Bytes) -> Outcome<Answer> {
         let mut sender = self.sender.clone().ready().await?;
-        let (answer, mut stream) = sender.send_request(request, false)?;
-        stream.send_data(body, true)?;
+        // Without a body the server may have answered before an empty one could follow.
+        let (answer, mut stream) = sender.send_request(request, body.is_empty())?;
+        if !body.is_empty() {
+            stream.send_data(body, true)?;
+        }
         let (head, stream) = answer.await?.into_parts();
         Ok(Answer { status: head.status, headers: head.headers, body: take(stream).await? })
     }

@@ -13,8 +13,8 @@ use crate::{Binary, Http2, Outcome, World, now};
 
 /// The app on Apple devices.
 pub const BUNDLE: &str = "com.example.app";
-pub(crate) const KEY: &str = "ABC123DEFG";
-pub(crate) const TEAM: &str = "DEF123GHIJ";
+const KEY: &str = "ABC123DEFG";
+const TEAM: &str = "DEF123GHIJ";
 
 /// They outlive servers.
 pub struct Outside {
@@ -25,6 +25,9 @@ pub struct Outside {
 }
 
 impl Outside {
+    /// By what Apple knows the key.
+    pub const KEY_AND_TEAM: [&str; 2] = [KEY, TEAM];
+
     pub async fn start() -> Outcome<Self> {
         Self::start_keeping(100_000).await
     }
@@ -94,8 +97,13 @@ impl Apps {
 
     /// An Apple device with this APNs token: its registration token.
     pub async fn iphone(&self, world: &World, apns: &Apns, token: &str) -> Outcome<String> {
-        apns.add_device(token, BUNDLE);
-        let ios = json!({ "apns_token": token, "apns_environment": "PROD", "bundle_id": BUNDLE });
+        self.iphone_with(world, apns, token, BUNDLE).await
+    }
+
+    /// The same with another app.
+    pub async fn iphone_with(&self, world: &World, apns: &Apns, token: &str, app: &str) -> Outcome<String> {
+        apns.add_device(token, app);
+        let ios = json!({ "apns_token": token, "apns_environment": "PROD", "bundle_id": app });
         self.register(world, &json!({ "ios": ios })).await
     }
 

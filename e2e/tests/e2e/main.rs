@@ -12,6 +12,7 @@ mod outside;
 mod promise;
 mod quotas;
 mod receiver;
+mod rows;
 mod spans;
 mod start;
 mod support;
