@@ -20,6 +20,7 @@ mod offline;
 mod outbound;
 mod parse;
 mod process;
+mod pushes;
 mod restart;
 mod send;
 mod soak;
@@ -84,6 +85,8 @@ enum Command {
     Soak(soak::Options),
     /// Pushes to Web Push services and to APNs, which are fakes: cryptography, and pushes a second (no server)
     Outbound(outbound::Options),
+    /// The same by the whole server: from the request until the push service has it
+    Pushes(pushes::Options),
     /// The process that holds the connections of `idle`
     #[command(hide = true)]
     Hold,
@@ -126,6 +129,7 @@ fn run(cli: &Cli) -> Outcome<()> {
             Command::Restart(options) => restart::measure(cli, options).await,
             Command::Soak(options) => soak::run(cli, options).await,
             Command::Outbound(options) => outbound::measure(options).await,
+            Command::Pushes(options) => pushes::measure(cli, options).await,
             Command::Hold => idle::hold().await,
         }
     })
