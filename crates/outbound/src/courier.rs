@@ -191,16 +191,24 @@ impl Courier {
                     return Some(self.after_failure(destination, now));
                 }
             };
-            if waiting.is_empty() && shared.books.is_done(destination, lane) {
-                return None;
-            }
+            // Fewer than were asked for are all.
+            let mut all = waiting.len() < READ;
             for delivery in waiting {
-                if let Err(leave) = self.bring(destination, &delivery, lane).await {
-                    return Some(leave);
+                match self.bring(destination, &delivery, lane).await {
+                    Ok(true) => {}
+                    // What was read is not so any more.
+                    Ok(false) => {
+                        all = false;
+                        break;
+                    }
+                    Err(leave) => return Some(leave),
                 }
                 if shared.books.is_closed() {
                     return Some(Leave::Over);
                 }
+            }
+            if all && shared.books.is_done(destination, lane) {
+                return None;
             }
             if shared.books.others_wait(lane) {
                 return Some(Leave::Again);
@@ -208,8 +216,9 @@ impl Courier {
         }
     }
 
-    /// One delivery, one attempt. `Err`: nothing more for now.
-    async fn bring(&self, destination: DeviceId, delivery: &Delivery, lane: &Lane) -> Result<(), Leave> {
+    /// One delivery, one attempt. Says whether the next can follow, or its queue is to be read again; `Err`:
+    /// nothing more for now.
+    async fn bring(&self, destination: DeviceId, delivery: &Delivery, lane: &Lane) -> Result<bool, Leave> {
         let shared = &self.shared;
         // It may have been registered anew, with another service, or have been too long in coming.
         match shared.post.lane(&delivery.recipient) {
@@ -219,7 +228,7 @@ impl Courier {
         }
         let now = (shared.clock)();
         if delivery.expires <= now {
-            return Ok(());
+            return Ok(false);
         }
         let outcome = shared.post.send(delivery, now).await;
         let now = (shared.clock)();
@@ -236,7 +245,8 @@ impl Courier {
                 if let Some(environment) = environment {
                     self.of_other_environment(delivery, *environment, now).await;
                 }
-                shared.dispatcher.acknowledge(destination, &[delivery.id], now).await.map_err(Failed::from)
+                let stored = shared.dispatcher.acknowledge(destination, &[delivery.id], now).await;
+                stored.map(|()| true).map_err(Failed::from)
             }
             Outcome::Gone { since, told } => {
                 self.gone(destination, delivery, *since, &words(told), now).await
@@ -292,21 +302,22 @@ impl Courier {
         since: Option<Timestamp>,
         told: &str,
         now: Timestamp,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         let shared = &self.shared;
         if self.has_moved(delivery, now).await? {
-            return Ok(());
+            return Ok(false);
         }
         // That the token of a live activity is over says nothing of the app (`protocol/apns.md` §2.5).
         if is_live_activity(delivery) {
             shared.dispatcher.refused(destination, delivery.id, Dropped::Refused, told, now).await?;
-            return Ok(());
+            return Ok(true);
         }
         shared.dispatcher.refused(destination, delivery.id, Dropped::Unregistered, told, now).await?;
         let registration = delivery.recipient.registration;
         let ended = shared.identity.gone_outside(registration, since, now).await?;
         tracing::debug!(?registration, told, ended, "a push service knows a registration no more");
-        Ok(())
+        // What else waits for it is told by who reads its queue.
+        Ok(false)
     }
 
     async fn rejected(
@@ -316,7 +327,7 @@ impl Courier {
         blame: Blame,
         told: &str,
         now: Timestamp,
-    ) -> Result<(), Failed> {
+    ) -> Result<bool, Failed> {
         let shared = &self.shared;
         let (id, recipient) = (delivery.id, &*delivery.recipient);
         let why = match blame {
@@ -324,7 +335,7 @@ impl Courier {
             Blame::Request | Blame::Token | Blame::Us => Dropped::Refused,
         };
         if blame == Blame::Token && self.has_moved(delivery, now).await? {
-            return Ok(());
+            return Ok(false);
         }
         shared.dispatcher.refused(destination, id, why, told, now).await?;
         match blame {
@@ -341,10 +352,11 @@ impl Courier {
             Blame::Token => {
                 tracing::debug!(registration = ?recipient.registration, told, "a registration is given up");
                 shared.identity.gone_outside(recipient.registration, None, now).await?;
+                return Ok(false);
             }
             Blame::Us => tracing::error!(message.id = %id, told, "a push service refuses what we made"),
         }
-        Ok(())
+        Ok(true)
     }
 
     /// After so many failures: full jitter, doubling, and at least what was asked for.

@@ -2,7 +2,7 @@
 //! which they are known to come (`protocol/apns.md` §3).
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -88,6 +88,7 @@ struct State {
     /// Connections on which something succeeded.
     wide: Mutex<HashMap<u64, bool>>,
     next_id: AtomicU64,
+    counts_renewals: AtomicBool,
 }
 
 struct Device {
@@ -122,6 +123,7 @@ impl Apns {
     /// Two environments may have one authority.
     pub async fn start_with(config: ApnsConfig, authority: Authority) -> Result<Self, FakeError> {
         let port = config.port;
+        let counts_renewals = AtomicBool::new(config.counts_renewals);
         let state = Arc::new(State {
             config,
             devices: Mutex::default(),
@@ -131,6 +133,7 @@ impl Apns {
             notifications: Mutex::default(),
             wide: Mutex::default(),
             next_id: AtomicU64::new(1),
+            counts_renewals,
         });
         let names =
             ["api.push.apple.com", "api.sandbox.push.apple.com", "localhost", "127.0.0.1"].map(str::to_owned);
@@ -165,6 +168,11 @@ impl Apns {
     /// How many tokens of a key were seen.
     pub fn renewals(&self, key_id: &str) -> u64 {
         lock(&self.state.keys).get(key_id).map_or(0, |key| key.renewals)
+    }
+
+    /// Tokens may be renewed at any time: for tests in which they are called old before they are.
+    pub fn let_renew(&self) {
+        self.state.counts_renewals.store(false, Ordering::Relaxed);
     }
 
     pub fn add_certificate(&self, der: &[u8], bundle_id: &str) {
@@ -386,7 +394,7 @@ impl State {
         }
         if key.renewed != Some(issued) {
             let too_soon = key.renewed.is_some_and(|before| issued.abs_diff(before) < TOKEN_INTERVAL);
-            if too_soon && self.config.counts_renewals {
+            if too_soon && self.counts_renewals.load(Ordering::Relaxed) {
                 return Err(refuse(429, "TooManyProviderTokenUpdates"));
             }
             key.renewed = Some(issued);

@@ -323,3 +323,38 @@ async fn a_server_that_stops_waits_for_what_is_on_its_way() {
     house.until("both", async || house.words(&subscription.endpoint).len() >= 2).await;
     assert_eq!(house.words(&subscription.endpoint), ["a", "b"]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_old_when_its_service_is_back_is_not_sent() {
+    let house = House::new().await;
+    let (token, subscription) = house.browser().await;
+    house.outside.web.refuse_connections(true);
+    let mut short = saying(&token, "short");
+    short["webpush"] = json!({ "headers": { "TTL": "1" } });
+    let id = house.world.accept(&short).await.unwrap();
+    house.world.accept(&saying(&token, "long")).await.unwrap();
+    house.until("its end", async || house.delivery(&id).await["state"] == "expired").await;
+    house.outside.web.refuse_connections(false);
+    house.until("the other", async || house.words(&subscription.endpoint).len() == 1).await;
+    assert_eq!(house.words(&subscription.endpoint), ["long"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waits_for_a_registration_that_ends_is_told_so_at_the_next_start() {
+    let house = House::new().await;
+    let auth = house.apps.install(&house.world).await.unwrap();
+    let subscription = house.outside.web.subscribe(Some(house.apps.vapid)).unwrap();
+    let how = json!({ "web": house.apps.web(&subscription) });
+    let made = house.apps.post(&house.world, "registrations", &auth, &how).await.unwrap();
+    house.outside.web.refuse_connections(true);
+    let id = house.world.accept(&saying(made["token"].as_str().unwrap(), "never")).await.unwrap();
+    // Nobody visits it, as the operator lets nothing out any more.
+    let mut house = house;
+    house.config.outgoing.web_push = false;
+    let house = house.again().await;
+    let (identity, project) = (house.server.identity(), house.server.identity().project("demo").unwrap());
+    identity.unregister_web(&project, &auth, made["token"].as_str().unwrap(), now()).await.unwrap();
+    let house = house.again().await;
+    house.until("its end", async || house.delivery(&id).await["state"] == "dropped").await;
+    assert_eq!(house.delivery(&id).await["reason"], "unregistered");
+}

@@ -184,6 +184,7 @@ async fn every_answer_of_a_web_push_service_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_answer_of_apns_is_told() {
     let house = House::new().await;
+    house.outside.apns.let_renew();
     let cases = apns_cases();
     let bundles: Vec<String> = (0..cases.len()).map(|at| format!("com.example.row{at}")).collect();
     let [key, team] = Outside::KEY_AND_TEAM;
