@@ -358,3 +358,44 @@ async fn what_waits_for_a_registration_that_ends_is_told_so_at_the_next_start() 
     house.until("its end", async || house.delivery(&id).await["state"] == "dropped").await;
     assert_eq!(house.delivery(&id).await["reason"], "unregistered");
 }
+
+/// More than the lane of a service has places (`outbound/src/courier.rs`).
+const CROWD: usize = 1_300;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_behind_a_service_that_is_gone_holds_up_nobody_else() {
+    let house = House::new().await;
+    let (identity, project) = (house.server.identity(), house.server.identity().project("demo").unwrap());
+    let mut tokens = vec![house.iphone(1).await];
+    for _ in 0..CROWD {
+        let subscription = house.outside.web.subscribe(Some(house.apps.vapid)).unwrap();
+        let shown = house.apps.web(&subscription);
+        let text = |name: &str| shown[name].as_str().unwrap().to_owned();
+        let subscription = cresset_identity::Subscription {
+            endpoint: subscription.endpoint,
+            p256dh: text("p256dh"),
+            auth: text("auth"),
+            application_pub_key: text("applicationPubKey"),
+            origin: String::new(),
+        };
+        tokens.push(identity.connect_subscribe(&project, &subscription, "", now()).await.unwrap().token);
+    }
+    house.world.join_topic("all", &tokens).await.unwrap();
+    house.outside.web.refuse_connections(true);
+    house.world.accept(&json!({ "topic": "all", "data": { "word": "first" } })).await.unwrap();
+    let aside = async || house.metric("cresset_outbound_aside_registrations").await.unwrap();
+    house.until("some stand aside", async || aside().await > 0.0).await;
+    house.world.accept(&json!({ "topic": "all", "data": { "word": "second" } })).await.unwrap();
+    house.world.accept(&saying(&tokens[0], "third")).await.unwrap();
+    house.until("what is for the phone", async || house.outside.apns.taken() == 3).await;
+    house.outside.web.refuse_connections(false);
+    house.until("everything else", async || house.outside.web.taken() == 2 * CROWD as u64).await;
+    house.until("nobody stands aside", async || aside().await == 0.0).await;
+    let mut last = std::collections::HashMap::new();
+    for arrival in house.outside.web.arrivals() {
+        let json: Value = serde_json::from_slice(&arrival.plaintext).unwrap();
+        let word = json["data"]["word"].as_str().unwrap().to_owned();
+        let before = last.insert(arrival.endpoint, word.clone());
+        assert_eq!(before.as_deref(), (word == "second").then_some("first"));
+    }
+}
