@@ -23,7 +23,6 @@ pub(crate) fn spawn(
     certificate: &pki::Identity,
     core: &Core,
     dispatcher: &Arc<Dispatcher>,
-    browsers: &Browsers,
     sockets: Vec<TcpListener>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<Listener, Failure> {
@@ -39,14 +38,7 @@ pub(crate) fn spawn(
         randomness: Arc::new(aws_lc_rs::rand::SystemRandom::new()),
         limits: limits(config),
     });
-    dispatcher.set_carrier(Arc::new(Everybody { devices: listener.clone(), browsers: browsers.clone() }));
-    let (serving, sending_away, mut stopping) = (listener.clone(), browsers.clone(), stop.clone());
-    listeners.spawn(async move {
-        let stopped = async move {
-            let _ = stopping.wait_for(|stop| *stop).await;
-        };
-        sending_away.serve(stopped).await;
-    });
+    let serving = listener.clone();
     listeners.spawn(async move {
         let stopped = async move {
             let _ = stop.wait_for(|stop| *stop).await;
@@ -76,6 +68,24 @@ pub(crate) fn browsers(
             loopback: config.limits.count_loopback,
         },
     })
+}
+
+/// Takes deliveries to those who are connected, from before anybody can send.
+pub(crate) fn join(
+    listeners: &mut JoinSet<()>,
+    dispatcher: &Dispatcher,
+    devices: &Listener,
+    browsers: &Browsers,
+    mut stop: watch::Receiver<bool>,
+) {
+    dispatcher.set_carrier(Arc::new(Everybody { devices: devices.clone(), browsers: browsers.clone() }));
+    let serving = browsers.clone();
+    listeners.spawn(async move {
+        let stopped = async move {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        serving.serve(stopped).await;
+    });
 }
 
 /// A device is at one of them, if at any.

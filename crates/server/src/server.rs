@@ -178,10 +178,10 @@ impl Server {
             &certificate,
             &core,
             &dispatcher,
-            &browsers,
             mcs_listeners,
             stopping.clone(),
         )?;
+        crate::devices::join(&mut listeners, &dispatcher, &devices, &browsers, stopping.clone());
         let courier = crate::outgoing::spawn(
             &mut listeners,
             &config.outgoing,
