@@ -186,6 +186,8 @@ enum Step {
     Reads(usize),
     /// Of what was read, one is brought.
     Brings(usize),
+    /// All that was read is brought, or nothing was.
+    Ends(usize),
     /// One has to wait, and with it, perhaps, its lane.
     Fails(usize, u64, bool),
     GivesWay(usize),
@@ -201,6 +203,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0_u16..24, 0_u8..3).prop_map(|(number, name)| Step::Arrives(number, name)),
         4 => runner.clone().prop_map(Step::Reads),
         8 => runner.clone().prop_map(Step::Brings),
+        4 => runner.clone().prop_map(Step::Ends),
         3 => (runner.clone(), 1_u64..3_000, any::<bool>()).prop_map(|(n, ms, all)| Step::Fails(n, ms, all)),
         1 => runner.prop_map(Step::GivesWay),
         1 => (0_u8..3).prop_map(Step::Once),
@@ -217,7 +220,7 @@ struct Model {
     /// What waits in the store, and where it is to go.
     queues: BTreeMap<u16, (u32, u8)>,
     /// Those that run: in which lane, and what they have read and not brought.
-    running: BTreeMap<u16, (u8, u32)>,
+    running: BTreeMap<u16, (u8, Option<u32>)>,
     once: BTreeMap<u8, usize>,
     /// Until when nothing may begin.
     paused: BTreeMap<u8, u64>,
@@ -241,7 +244,7 @@ impl Model {
         while let Some((destination, id)) = books.begin(&lane(name), at(self.millis)) {
             assert_eq!(destination, place(id.slot));
             assert!(
-                self.running.insert(id.slot, (name, 0)).is_none(),
+                self.running.insert(id.slot, (name, None)).is_none(),
                 "{} is visited twice at once",
                 id.slot
             );
@@ -260,13 +263,15 @@ impl Model {
                 self.enter(books, number, false);
             }
             Step::Reads(index) => {
-                let Some((number, name)) = self.runner(index) else { return };
+                let Some((number, _)) = self.runner(index) else { return };
                 books.fresh(place(number));
                 let waits = self.queues.get(&number).map_or(0, |(count, _)| *count);
-                if waits == 0 && books.is_done(place(number), &lane(name)) {
+                self.running.entry(number).and_modify(|runs| runs.1 = Some(waits));
+            }
+            Step::Ends(index) => {
+                let Some((number, name)) = self.runner(index) else { return };
+                if self.running[&number].1 == Some(0) && books.is_done(place(number), &lane(name)) {
                     self.left(books, number, name);
-                } else if let Some(runs) = self.running.get_mut(&number) {
-                    runs.1 = waits;
                 }
             }
             Step::Brings(index) => self.bring(books, index),
@@ -331,10 +336,7 @@ impl Model {
 
     fn bring(&mut self, books: &Books, index: usize) {
         let Some((number, name)) = self.runner(index) else { return };
-        let read = self.running[&number].1;
-        if read == 0 {
-            return;
-        }
+        let Some(read) = self.running[&number].1.filter(|read| *read > 0) else { return };
         let (_, its) = self.queues[&number];
         if its != name {
             books.leave(place(number), &lane(name), Leave::For(lane(its)));
@@ -344,7 +346,7 @@ impl Model {
         books.went_well(place(number));
         let queue = self.queues.get_mut(&number).unwrap();
         queue.0 -= 1;
-        self.running.insert(number, (name, read - 1));
+        self.running.insert(number, (name, Some(read - 1)));
         let recovered = self.failing.remove(&name);
         assert_eq!(books.is_well(&lane(name)), recovered);
         if recovered {
@@ -415,6 +417,8 @@ proptest! {
                 model.step(&books, &Step::Reads(index));
                 model.step(&books, &Step::Brings(index));
             }
+            // From behind: those who end leave the others' places as they are.
+            (0..model.running.len()).rev().for_each(|index| model.step(&books, &Step::Ends(index)));
         }
         prop_assert!(model.queues.values().all(|(count, _)| *count == 0), "{:?}", model.queues);
         prop_assert_eq!(books.count(), Count::default());
