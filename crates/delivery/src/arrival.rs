@@ -14,33 +14,52 @@ use crate::{Carrier, Dispatcher};
 /// Registrations read from the store at a time.
 const PAGE: usize = 128;
 
+/// Why a line does not reach its device.
+#[derive(Debug, thiserror::Error)]
+pub enum ArrivalError {
+    #[error("a newer connection of the device has arrived meanwhile")]
+    Overtaken,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 impl Dispatcher {
     /// A device is connected by `line`: from now on fan-outs push to it. What came before waits, and
-    /// is read next.
+    /// is read next. Of two lines of one device that arrive at a time, the one that began later stays.
     pub async fn arrived(
         &self,
         device: DeviceId,
         line: Arc<dyn Carrier>,
         now: Timestamp,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), ArrivalError> {
+        let turn = self.presence.turn();
         let carried = self.carried_in_store(device, now).await?;
-        let present = Present { line, carried };
-        present.connect();
-        if let Some(before) = self.presence.arrive(device, present) {
-            before.disconnect();
+        if !self.presence.arrive(device, Present { line: line.clone(), carried: carried.clone(), turn }) {
+            return Err(ArrivalError::Overtaken);
         }
-        self.leave_out_ended(device, now).await
+        // What ended between being read and being known as connected nobody has told of.
+        for carried in &*carried {
+            self.confirm(device, carried, &line, now).await?;
+        }
+        match self.presence.is_by(device, &line) {
+            true => Ok(()),
+            false => Err(ArrivalError::Overtaken),
+        }
     }
 
-    /// What ended between being read and being known as connected nobody has told of.
-    async fn leave_out_ended(&self, device: DeviceId, now: Timestamp) -> Result<(), StoreError> {
-        let Some(present) = self.presence.get(device) else { return Ok(()) };
-        for carried in &*present.carried {
-            let id = carried.id();
-            if self.registration(id, now).await?.is_none() {
-                carried.bucket.disconnect(id.slot, &present.line);
-                self.presence.change(device, |all| all.retain(|known| known.id() != id));
-            }
+    async fn confirm(
+        &self,
+        device: DeviceId,
+        carried: &Carried,
+        line: &Arc<dyn Carrier>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let id = carried.id();
+        if self.registration(id, now).await?.is_some() {
+            carried.bucket.confirm(id.slot, line);
+        } else {
+            carried.bucket.disconnect(id.slot, line);
+            self.presence.change(device, |all| all.retain(|known| known.id() != id));
         }
         Ok(())
     }
@@ -138,10 +157,9 @@ impl Dispatcher {
             all.retain(|known| known.id() != id);
             all.push(carried.clone());
         });
-        if let Some(line) = line {
-            carried.bucket.connect(carried.recipient, line);
-        }
-        Ok(())
+        let Some(line) = line else { return Ok(()) };
+        carried.bucket.connect(carried.recipient.clone(), line.clone());
+        self.confirm(device, &carried, &line, now).await
     }
 
     /// A registration is no more: nobody wants its messages.

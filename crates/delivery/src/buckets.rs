@@ -134,6 +134,8 @@ struct Live {
 struct Connected {
     recipient: Arc<Recipient>,
     line: Arc<dyn Carrier>,
+    /// It was there when it was already known here who would hear of its end.
+    confirmed: bool,
 }
 
 /// 65,536 registrations: their sets, oldest first, and their connections.
@@ -150,6 +152,8 @@ pub(crate) struct Bucket {
 #[derive(Default)]
 struct State {
     live: Vec<Live>,
+    /// How often some of a set were given rows of their own.
+    rows_made: u64,
     connected: BTreeMap<u16, Connected>,
 }
 
@@ -226,7 +230,17 @@ impl Bucket {
     }
 
     pub(crate) fn connect(&self, recipient: Arc<Recipient>, line: Arc<dyn Carrier>) {
-        self.state().connected.insert(recipient.registration.slot, Connected { recipient, line });
+        let slot = recipient.registration.slot;
+        self.state().connected.insert(slot, Connected { recipient, line, confirmed: false });
+    }
+
+    /// It has been seen to be there since it was connected: of its end this bucket is told.
+    pub(crate) fn confirm(&self, slot: u16, line: &Arc<dyn Carrier>) {
+        let mut state = self.state();
+        let connected = state.connected.get_mut(&slot).filter(|connected| same(&connected.line, line));
+        if let Some(connected) = connected {
+            connected.confirmed = true;
+        }
     }
 
     pub(crate) fn disconnect(&self, slot: u16, line: &Arc<dyn Carrier>) {
@@ -252,9 +266,11 @@ impl Bucket {
         (found, None)
     }
 
-    /// A registration, if its device is connected.
+    /// A registration, if its device is connected and it certainly lives.
     pub(crate) fn connected(&self, slot: u16) -> Option<Arc<Recipient>> {
-        self.state().connected.get(&slot).map(|connected| connected.recipient.clone())
+        let state = self.state();
+        let confirmed = state.connected.get(&slot).filter(|connected| connected.confirmed);
+        confirmed.map(|connected| connected.recipient.clone())
     }
 
     /// How many of a set are connected.
@@ -464,12 +480,17 @@ impl Bucket {
     /// Their rows are durable. Gives those that were struck off meanwhile.
     pub(crate) fn aged(&self, id: MessageId, slots: &[u16]) -> Vec<u16> {
         let mut state = self.state();
+        state.rows_made += 1;
         let Some(live) = state.live_of(id) else { return Vec::new() };
         live.changed = true;
         let (moved, struck) = slots.iter().partition(|slot| live.wanted.remove(**slot));
         let moved: Vec<u16> = moved;
         moved.iter().for_each(|slot| live.ends.add(*slot, MOVED, None));
         struck
+    }
+
+    pub(crate) fn rows_made(&self) -> u64 {
+        self.state().rows_made
     }
 
     pub(crate) fn live_count(&self) -> usize {

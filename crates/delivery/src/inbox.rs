@@ -16,8 +16,9 @@ use crate::{Content, Delivery, Dispatcher};
 /// Rows read from the store at a time: of the largest messages some 600 KB.
 pub(crate) const PAGE: usize = 128;
 
-/// How often an inbox is looked at again because something older came meanwhile. Beyond that, which takes
-/// messages that come faster than they are read, it may be overtaken.
+/// How often an inbox is looked at again because something older came meanwhile. What came after the first
+/// look is left to the next, so that this ends: what is older is what was accepted before that look, and
+/// stands in the sets after the second.
 const LOOKS: usize = 3;
 
 /// Rows deleted in one batch, far below what the store takes.
@@ -48,12 +49,25 @@ impl Dispatcher {
         skip: &(dyn Fn(MessageId) -> bool + Sync),
         now: Timestamp,
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
-        let mut found = self.look(device, limit, skip, now).await?;
+        let carried = self.carried(device, now).await?;
+        let carried = &*carried;
+        let mut moved = rows_made(carried);
+        let mut found = self.look(device, carried, limit, skip, None, now).await?;
+        // The last of the first look, and whether there may be more behind it.
+        let mut horizon = (found.last().map(|last| last.id), found.len() >= limit);
         for _ in 0..LOOKS {
-            if !self.let_older_pass(&found, now).await && !self.missed(device, &found, skip, now).await? {
+            let passed = self.let_older_pass(&found, now).await;
+            // What came into a set meanwhile, and out of it into a row, stands where this look had been.
+            let moved_before = std::mem::replace(&mut moved, rows_made(carried));
+            if !passed && moved == moved_before && !missed(carried, &found, skip, now) {
                 break;
             }
-            found = self.look(device, limit, skip, now).await?;
+            found = self.look(device, carried, limit, skip, horizon.0, now).await?;
+            // Some are gone, and fewer than `limit` would mean that nothing stands behind them.
+            if horizon.1 && found.len() < limit {
+                found = self.look(device, carried, limit, skip, None, now).await?;
+                horizon = (found.last().map(|last| last.id), found.len() >= limit);
+            }
         }
         Ok(found)
     }
@@ -71,32 +85,18 @@ impl Dispatcher {
         passed
     }
 
-    /// Whether something older came into the sets since they were looked at.
-    async fn missed(
-        &self,
-        device: DeviceId,
-        found: &[Arc<Delivery>],
-        skip: &(dyn Fn(MessageId) -> bool + Sync),
-        now: Timestamp,
-    ) -> Result<bool, StoreError> {
-        let Some(last) = found.last().map(|last| last.id) else { return Ok(false) };
-        let carried = self.carried(device, now).await?;
-        let is_new = |id| !skip(id) && found.binary_search_by_key(&id, |known| known.id).is_err();
-        let mut waiting =
-            carried.iter().flat_map(|carried| carried.bucket.waiting_for(carried.id().slot, now));
-        Ok(waiting.any(|waiting| waiting.id < last && is_new(waiting.id)))
-    }
-
+    /// What waits, and is not newer than `until`.
     async fn look(
         &self,
         device: DeviceId,
+        carried: &[Carried],
         limit: usize,
         skip: &(dyn Fn(MessageId) -> bool + Sync),
+        until: Option<MessageId>,
         now: Timestamp,
     ) -> Result<Vec<Arc<Delivery>>, StoreError> {
-        let carried = self.carried(device, now).await?;
         let mut on_their_way = OnTheirWay::default();
-        let mut sets = in_sets(&carried, skip, &mut on_their_way, now).into_iter().peekable();
+        let mut sets = in_sets(carried, skip, &mut on_their_way, now).into_iter().peekable();
         let partition = devices::partition(device);
         let mut recipients = HashMap::new();
         let mut found = Vec::new();
@@ -113,7 +113,7 @@ impl Dispatcher {
                 }
                 // It was given a row, since the sets were looked at or before a crash: the row counts.
                 if sets.next_if(|delivery| delivery.id == id).is_some() {
-                    leave_to_row(&carried, id);
+                    leave_to_row(carried, id);
                 }
                 if skip(id) {
                     on_their_way.add_row(id, &row);
@@ -121,7 +121,7 @@ impl Dispatcher {
                 }
                 match self.delivery_of_row(id, &row, &mut recipients, now).await {
                     Ok(Some(delivery)) if delivery.recipient.device == device => {
-                        if !was_struck(&carried, &delivery) {
+                        if !was_struck(carried, &delivery) {
                             found.push(Arc::new(delivery));
                         }
                     }
@@ -142,9 +142,12 @@ impl Dispatcher {
                 found.extend(sets.by_ref());
             }
             dead.extend(collapse(&mut found, &on_their_way));
-            if let Err(e) = self.end(device, &carried, dead.into_iter(), now).await {
+            if let Err(e) = self.end(device, carried, dead.into_iter(), now).await {
                 tracing::debug!(%device, "rows that nobody wants stay for now: {e}");
             }
+        }
+        if let Some(until) = until {
+            found.retain(|delivery| delivery.id <= until);
         }
         found.truncate(limit);
         Ok(found)
@@ -223,6 +226,24 @@ impl Dispatcher {
         }
         Ok(())
     }
+}
+
+/// Whether something older came into the sets since they were looked at.
+fn missed(
+    carried: &[Carried],
+    found: &[Arc<Delivery>],
+    skip: &(dyn Fn(MessageId) -> bool + Sync),
+    now: Timestamp,
+) -> bool {
+    let Some(last) = found.last().map(|last| last.id) else { return false };
+    let is_new = |id| !skip(id) && found.binary_search_by_key(&id, |known| known.id).is_err();
+    let mut waiting = carried.iter().flat_map(|carried| carried.bucket.waiting_for(carried.id().slot, now));
+    waiting.any(|waiting| waiting.id < last && is_new(waiting.id))
+}
+
+/// How often rows have been made of the sets that a device's registrations are in.
+fn rows_made(carried: &[Carried]) -> u64 {
+    carried.iter().map(|carried| carried.bucket.rows_made()).sum()
 }
 
 /// A delivery has a row of its own, which its set need not tell of any more.

@@ -41,6 +41,7 @@ use cresset_store::{Store, StoreError};
 use cresset_wire::token::TokenKey;
 
 pub use accept::{Accepted, Endpoint, GroupSent, Push, Pushed, Sent};
+pub use arrival::ArrivalError;
 pub use carrier::{Carrier, Content, Courier, Delivery, Handoff};
 pub use counters::Snapshot;
 pub use expire::{Step, Sweeper};

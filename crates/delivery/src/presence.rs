@@ -1,6 +1,7 @@
 //! Who is connected, by which connection, and whose messages it carries.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cresset_message::{DeviceId, Recipient, RegistrationId};
@@ -28,24 +29,47 @@ impl Carried {
 pub(crate) struct Present {
     pub(crate) line: Arc<dyn Carrier>,
     pub(crate) carried: Arc<[Carried]>,
+    /// When its arrival began, among all.
+    pub(crate) turn: u64,
 }
 
 pub(crate) struct Presence {
+    turns: AtomicU64,
     shards: [Mutex<HashMap<DeviceId, Arc<Present>>>; SHARDS],
 }
 
 impl Presence {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+        Self { turns: AtomicU64::new(0), shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     pub(crate) fn get(&self, device: DeviceId) -> Option<Arc<Present>> {
         self.shard(device).get(&device).cloned()
     }
 
-    /// A device is reached by `line` from now on; gives what was known of it before.
-    pub(crate) fn arrive(&self, device: DeviceId, present: Present) -> Option<Arc<Present>> {
-        self.shard(device).insert(device, Arc::new(present))
+    /// A device begins to arrive.
+    pub(crate) fn turn(&self) -> u64 {
+        self.turns.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A device is reached by this line from now on, unless it is by one whose arrival began later: an older
+    /// one may only have taken longer. Says whether it is.
+    pub(crate) fn arrive(&self, device: DeviceId, present: Present) -> bool {
+        let mut shard = self.shard(device);
+        if shard.get(&device).is_some_and(|known| known.turn > present.turn) {
+            return false;
+        }
+        // Nobody comes in between: buckets know the line that is known here.
+        present.connect();
+        if let Some(before) = shard.insert(device, Arc::new(present)) {
+            before.disconnect();
+        }
+        true
+    }
+
+    /// Whether a device is reached by this line.
+    pub(crate) fn is_by(&self, device: DeviceId, line: &Arc<dyn Carrier>) -> bool {
+        self.get(device).is_some_and(|present| same(&present.line, line))
     }
 
     /// The line is gone. `None`: the device has another one by now.
@@ -65,7 +89,8 @@ impl Presence {
         let present = shard.get_mut(&device)?;
         let mut carried = present.carried.to_vec();
         change(&mut carried);
-        *present = Arc::new(Present { line: present.line.clone(), carried: carried.into() });
+        *present =
+            Arc::new(Present { line: present.line.clone(), carried: carried.into(), turn: present.turn });
         Some(present.line.clone())
     }
 

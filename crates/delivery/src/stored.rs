@@ -191,14 +191,19 @@ impl Dispatcher {
             self.ids.mark(&mut batch, id);
         }
         verdict.dropped.iter().for_each(|(_, end)| self.traces.count(*end, 1));
+        // While rows are made of a set, what is dropped of it would stand there again a moment later.
+        let making_rows = match bucket {
+            Some(bucket) => Some(bucket.rows.lock().await),
+            None => None,
+        };
         let in_set = |id: &MessageId| bucket.is_some_and(|bucket| bucket.wants(registration.slot, *id));
         let (sets, rows): (Vec<_>, Vec<_>) = verdict.dropped.into_iter().partition(|(id, _)| in_set(id));
         // A process that ended early may have left rows of them all the same.
         let left: Vec<MessageId> = sets.iter().map(|(id, _)| *id).collect();
         self.delete_rows(device, &left, now).await?;
-        let mut rows = rows.chunks(DELETED_TOGETHER);
+        let mut chunks = rows.chunks(DELETED_TOGETHER);
         loop {
-            let ends = rows.next().unwrap_or_default();
+            let ends = chunks.next().unwrap_or_default();
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
             self.traces.ended(&self.store, &mut batch, ends, "", now).await?;
             if batch.ops.is_empty() {
@@ -206,11 +211,13 @@ impl Dispatcher {
             }
             self.store.write(std::mem::take(&mut batch), now).await?;
         }
-        let Some(bucket) = bucket.filter(|_| !sets.is_empty()) else { return Ok(()) };
-        sets.iter().for_each(|(id, end)| {
+        let Some(bucket) = bucket else { return Ok(()) };
+        // Of a set that could not be made rows of it may wait in both.
+        rows.iter().chain(&sets).for_each(|(id, end)| {
             bucket.strike(registration.slot, *id, *end);
         });
-        self.save(bucket, now).await
+        drop(making_rows);
+        if sets.is_empty() { Ok(()) } else { self.save(bucket, now).await }
     }
 }
 

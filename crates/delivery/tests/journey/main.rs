@@ -1,6 +1,7 @@
 //! The journey of a message over the memory engine: who is meant, what waits for a device, and in
 //! which order.
 
+mod arrival;
 mod fanout;
 mod found;
 mod groups;

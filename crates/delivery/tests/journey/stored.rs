@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use cresset_delivery::{Content, Delivery, Quotas};
+use cresset_delivery::{Content, Delivery, Limits, Quotas};
 use cresset_message::{DeviceId, MessageId};
+use cresset_store::Table;
 
+use crate::fanout::topic;
 use crate::world::{NOW, World, device, ids};
 
 /// FCM's limits on what waits, without those on how fast.
@@ -118,4 +120,35 @@ async fn without_limits_everything_waits() {
         world.send(&token, None).await;
     }
     assert_eq!(log_in(&world, phone).await.len(), 300);
+}
+
+/// `cresset-simulate --seed 3082929`: what was dropped came all the same, and counted once more.
+#[tokio::test]
+async fn what_is_dropped_while_its_rows_are_made_stays_dropped() {
+    let quotas = Quotas { stored: Some(2), ..Quotas::OFF };
+    let mut world = World::with_quotas(quotas).await;
+    let phone = device(7);
+    world.register(phone, 1).await;
+    world.join(1, "news").await;
+    for n in 0..3 {
+        world.send_to(topic("news"), n).await;
+    }
+    world.spread(NOW).await;
+    world.kill(quotas, Limits { live_fanouts: 2, ..Limits::default() }, NOW).await;
+    assert_eq!(world.pending(phone, 64).await.len(), 3);
+    let making_rows = world.engine.stop_at(Table::Registrations);
+    let dispatcher = world.dispatcher.clone();
+    let tidying = tokio::spawn(async move { dispatcher.tidy(NOW).await });
+    making_rows.reached().await;
+    let dispatcher = world.dispatcher.clone();
+    let settling = tokio::spawn(async move { dispatcher.settle(phone, NOW).await });
+    // All that it can do before the rows are there.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    making_rows.go();
+    tidying.await.unwrap().unwrap();
+    settling.await.unwrap().unwrap();
+    let found = world.pending(phone, 64).await;
+    assert_eq!((found.len(), deleted(&found)), (1, vec![3]));
 }

@@ -1,7 +1,7 @@
 //! A dispatcher, devices with registrations, and a store that tests can hold up.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cresset_delivery::{Delivery, Dispatcher, Limits, Quotas};
@@ -15,7 +15,7 @@ use cresset_store::tables::registrations::{self, DeviceTransport, RegistrationRe
 use cresset_store::tables::{carried, counters};
 use cresset_store::{Batch, Engine, Page, Partitions, Pending, Row, RowKey, Store, StoreError, Swept, Table};
 use cresset_wire::token::{TokenKey, registration_token};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 pub(crate) const PROJECT: ProjectNumber = ProjectNumber(1_234);
 pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
@@ -60,6 +60,7 @@ impl World {
             inner: MemoryEngine::new(),
             writes: Semaphore::new(1 << 20),
             refuses: AtomicBool::new(false),
+            stop: Mutex::default(),
         });
         let store: Store = engine.clone();
         Self { dispatcher: Arc::new(dispatcher(&store, NOW).await.with_quotas(quotas)), store, engine }
@@ -166,11 +167,36 @@ pub(crate) fn message(token: &str, collapse_key: Option<&str>) -> Message {
     }
 }
 
-/// An engine whose writes wait until they may.
+/// An engine whose writes wait until they may, and one of whose reads may be stopped.
 pub(crate) struct Held {
     inner: MemoryEngine,
     pub writes: Semaphore,
     refuses: AtomicBool,
+    stop: Mutex<Option<(Table, Arc<Stop>)>>,
+}
+
+/// One read that is stopped before it reads.
+#[derive(Default)]
+pub(crate) struct Stop {
+    reached: Notify,
+    go: Notify,
+}
+
+impl Stop {
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    pub(crate) fn go(&self) {
+        self.go.notify_one();
+    }
+
+    async fn pass(stop: Option<Arc<Self>>) {
+        if let Some(stop) = stop {
+            stop.reached.notify_one();
+            stop.go.notified().await;
+        }
+    }
 }
 
 impl Held {
@@ -178,11 +204,30 @@ impl Held {
     pub(crate) fn refuse(&self, refuse: bool) {
         self.refuses.store(refuse, Ordering::Relaxed);
     }
+
+    /// The next read of a table is stopped.
+    pub(crate) fn stop_at(&self, table: Table) -> Arc<Stop> {
+        let stop = Arc::<Stop>::default();
+        *self.stop.lock().unwrap() = Some((table, stop.clone()));
+        stop
+    }
+
+    pub(crate) fn stop_nowhere(&self) {
+        *self.stop.lock().unwrap() = None;
+    }
+
+    fn stopped(&self, at: Table) -> Option<Arc<Stop>> {
+        self.stop.lock().unwrap().take_if(|(table, _)| *table == at).map(|(_, stop)| stop)
+    }
 }
 
 impl Engine for Held {
     fn get<'a>(&'a self, key: &'a RowKey, now: Timestamp) -> Pending<'a, Option<Row>> {
-        self.inner.get(key, now)
+        let stop = self.stopped(key.table);
+        Box::pin(async move {
+            Stop::pass(stop).await;
+            self.inner.get(key, now).await
+        })
     }
 
     fn scan<'a>(
@@ -193,7 +238,11 @@ impl Engine for Held {
         limit: usize,
         now: Timestamp,
     ) -> Pending<'a, Page> {
-        self.inner.scan(table, partition, from, limit, now)
+        let stop = self.stopped(table);
+        Box::pin(async move {
+            Stop::pass(stop).await;
+            self.inner.scan(table, partition, from, limit, now).await
+        })
     }
 
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {
