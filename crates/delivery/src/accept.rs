@@ -199,10 +199,11 @@ impl Dispatcher {
 }
 
 impl AfterAccepting {
-    /// Pushes once what is older, and for many, has been; the sender need not wait for that.
+    /// Pushes once what is older, and for many, has been; the sender need not wait for that. Now or never is
+    /// now: who connects later must not get it.
     fn push_in_turn(&self, delivery: Arc<Delivery>, now: Timestamp) {
         let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-        if !self.fanouts.must_wait(project, bucket, delivery.id) {
+        if delivery.ttl.is_zero() || !self.fanouts.must_wait(project, bucket, delivery.id) {
             return self.push(&delivery, now);
         }
         let after = self.clone();
@@ -241,7 +242,7 @@ impl AfterAccepting {
 /// device finds it in its inbox.
 async fn still_waits(store: &Store, delivery: &Delivery, now: Timestamp) -> bool {
     let key = inbox::key(delivery.recipient.device, delivery.id);
-    delivery.ttl.is_zero() || matches!(store.get(&key, now).await, Ok(Some(_)))
+    matches!(store.get(&key, now).await, Ok(Some(_)))
 }
 
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {

@@ -9,6 +9,7 @@ use cresset_message::{AndroidConfig, DeviceQuota, MessageId, ProjectNumber, Reje
 use cresset_store::{Batch, Table, tables};
 use cresset_wire::token::open_group_key;
 
+use crate::fanout::topic;
 use crate::world::{NOW, PROJECT, World, device, ids, key, message};
 
 const OTHER: ProjectNumber = ProjectNumber(4_321);
@@ -252,6 +253,24 @@ async fn what_one_member_may_not_get_is_refused_before_anything_is_stored() {
         assert!(matches!(sent, Err(Rejection::InvalidField(_))), "{sent:?}");
     }
     assert_eq!((world.rows(device(7)).await, world.rows(device(8)).await), (0, 0));
+}
+
+/// `cresset-simulate --seed 3225645`: it waited behind slow reads, and came to who connected meanwhile.
+#[tokio::test]
+async fn now_or_never_does_not_wait_for_what_is_older() {
+    let world = World::new().await;
+    let pushed = Arc::new(Pushed::default());
+    world.dispatcher.set_carrier(pushed.clone());
+    let token = world.register(device(7), 1).await;
+    let group = world.group("user-42", &[&token]).await.unwrap();
+    world.join(1, "news").await;
+    world.send_to(topic("news"), 1).await;
+    let spreading = world.engine.stop_at(Table::TopicMembers);
+    let mut fleeting = message(&group, None);
+    fleeting.android = Some(AndroidConfig { ttl: Some(Duration::ZERO), ..AndroidConfig::default() });
+    let id = world.dispatcher.send(PROJECT, fleeting, false, NOW).await.unwrap();
+    assert_eq!(*pushed.0.lock().unwrap(), [id]);
+    spreading.go();
 }
 
 #[tokio::test]
