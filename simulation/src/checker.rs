@@ -2,6 +2,7 @@
 //! says what broke which.
 
 mod lost;
+mod outside;
 mod received;
 mod story;
 
@@ -40,10 +41,12 @@ pub enum Broken {
     WronglyRefused,
     /// Accepted for many, and never spread.
     NotSpread,
+    /// Asked for although its push service has said that it is gone.
+    Disturbed,
 }
 
 impl Broken {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Lost,
         Self::Doubled,
         Self::Again,
@@ -55,6 +58,7 @@ impl Broken {
         Self::FalseNotice,
         Self::WronglyRefused,
         Self::NotSpread,
+        Self::Disturbed,
     ];
 }
 
@@ -72,6 +76,7 @@ impl fmt::Display for Broken {
             Self::FalseNotice => "false notices",
             Self::WronglyRefused => "wrongly refused",
             Self::NotSpread => "never spread",
+            Self::Disturbed => "asked for though gone",
         })
     }
 }
@@ -103,6 +108,7 @@ pub(crate) fn check(world: &World) -> Vec<Violation> {
     checker.check_what_was_received();
     checker.check_ids();
     checker.check_connections();
+    checker.check_outside();
     checker.check_answers();
     checker.check_what_was_not_received();
     checker.violations

@@ -33,6 +33,24 @@ pub(crate) struct Receipt {
     pub(crate) left: Timestamp,
 }
 
+/// A push service took a delivery.
+#[derive(Clone, Debug)]
+pub(crate) struct Carried {
+    pub(crate) at: Moment,
+    /// When it went on its way there.
+    pub(crate) sent: Moment,
+    pub(crate) app: usize,
+    /// The message of that number.
+    pub(crate) number: usize,
+    pub(crate) id: MessageId,
+    /// When it left the server, by the server's clock.
+    pub(crate) left: Timestamp,
+    /// The server was not told.
+    pub(crate) untold: bool,
+    /// The life of the server that sent it.
+    pub(crate) life: usize,
+}
+
 /// The server took an acknowledgement, and said nothing against it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Taken {
@@ -49,6 +67,9 @@ pub(crate) struct Taken {
 struct State {
     receipts: Vec<Receipt>,
     taken: Vec<Taken>,
+    carried: Vec<Carried>,
+    /// A push service had said that somebody is gone, and was asked again.
+    disturbed: Vec<(usize, Moment)>,
     life: usize,
     lines: Option<Vec<String>>,
 }
@@ -62,6 +83,22 @@ impl Journal {
 
     pub(crate) fn received(&self, receipt: Receipt) {
         self.lock().receipts.push(receipt);
+    }
+
+    pub(crate) fn carried(&self, carried: Carried) {
+        self.lock().carried.push(carried);
+    }
+
+    pub(crate) fn all_carried(&self) -> Vec<Carried> {
+        self.lock().carried.clone()
+    }
+
+    pub(crate) fn disturbed(&self, app: usize, at: Moment) {
+        self.lock().disturbed.push((app, at));
+    }
+
+    pub(crate) fn all_disturbed(&self) -> Vec<(usize, Moment)> {
+        self.lock().disturbed.clone()
     }
 
     pub(crate) fn taken(&self, device: DeviceId, ids: &[MessageId], at: Moment) {

@@ -37,6 +37,10 @@
 //!   accepted it, to who was connected before it was spread.
 //! - **Astray**: nobody gets what may not be for them, or was refused for good. What was answered 503, or not at
 //!   all, may come or not. A notice tells of more than the limit, and, without a crash and with room on the disk, of no more than were sent.
+//! - **Push services** (`Options::outside`). Some apps are reached by a push service that takes, takes and loses its
+//!   answer, says later, is away for minutes, or knows a subscription no more. The same rules, and: in the order
+//!   of first arrivals, whatever the priority; again only around a kill, a lost answer or a store that could not
+//!   write; and of whom the server was told that it is gone nothing more is asked for.
 //! - **Refused**: no living registration is unknown, and nothing is `INTERNAL`.
 //!
 //! # What is not real
@@ -45,8 +49,9 @@
 //!   a second time in `line.rs`: it is bound to sockets and TLS there.
 //! - Payloads of web apps are not sealed: that draws from the machine's own chance.
 //! - Rows of a batch that a crash tore apart stand together again before the server starts, as the embedded
-//!   engine has it. With `--torn` the rest comes later, which the seam allows to other engines; a set whose
-//!   job says that it was spread is then not found until the next start.
+//!   engine has it. With `--torn` the rest comes later, which the seam allows to other engines.
+//! - The courier (`courier.rs`) is one of the simulation's, with the steps of `cresset_outbound`'s and without its
+//!   lanes and bounds, which have tests of their own there.
 //! - Spreading has three tasks instead of sixteen, and reading one thread.
 //!
 //! # Why a seed repeats
@@ -58,6 +63,7 @@
 mod asking;
 mod checker;
 mod clock;
+mod courier;
 mod dice;
 mod engine;
 mod journal;
@@ -82,6 +88,8 @@ pub struct Options {
     pub log: bool,
     /// What a crash tore apart is not put together before the server starts again, but later.
     pub torn: bool,
+    /// Some apps are behind push services.
+    pub outside: bool,
     /// Do this wrong.
     pub sabotage: Option<Sabotage>,
 }

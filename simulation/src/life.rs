@@ -32,6 +32,8 @@ pub(crate) struct Means {
     pub(crate) quotas: Quotas,
     pub(crate) limits: Limits,
     pub(crate) member_memory: usize,
+    /// Push services of others may be named.
+    pub(crate) outside: bool,
 }
 
 pub(crate) struct Life {
@@ -147,6 +149,9 @@ impl Means {
         let now = self.clock.wall();
         let (for_identity, for_delivery) = (random(dice.apart()), random(dice));
         let identity = Arc::new(Identity::open(self.store.clone(), key(), for_identity, now).await?);
+        if self.outside {
+            identity.set_foreign(Arc::new(|_| Ok(())));
+        }
         let dispatcher = Dispatcher::open(self.store.clone(), key(), for_delivery, now).await?;
         let dispatcher = dispatcher.with_quotas(self.quotas).with_limits(self.limits).with_trace(KEPT);
         let dispatcher = Arc::new(dispatcher.with_member_memory(self.member_memory));

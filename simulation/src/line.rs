@@ -17,6 +17,7 @@ use cresset_wire::mcs::Frame;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::courier::Courier;
 use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::sabotage::Sabotage;
@@ -40,6 +41,8 @@ pub(crate) struct House {
     pub(crate) fleeting: Mutex<Vec<Delivery>>,
     /// Which devices are connected, and by which line.
     pub(crate) registry: Mutex<BTreeMap<DeviceId, Arc<Line>>>,
+    /// Takes what is for those behind push services, if there are such.
+    pub(crate) courier: Option<Arc<Courier>>,
 }
 
 impl House {

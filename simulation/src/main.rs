@@ -26,6 +26,9 @@ struct Arguments {
     /// Rows of a batch that a crash tore apart come later, not before the server starts again.
     #[arg(long)]
     torn: bool,
+    /// Some apps are behind push services.
+    #[arg(long)]
+    outside: bool,
     /// Do something wrong, to see that it is found.
     #[arg(long)]
     sabotage: Option<Sabotage>,
@@ -41,7 +44,8 @@ fn range(text: &str) -> Result<(u64, u64), String> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let options = Options { log: arguments.log, torn: arguments.torn, sabotage: arguments.sabotage };
+    let Arguments { log, torn, outside, sabotage, .. } = arguments;
+    let options = Options { log, torn, outside, sabotage };
     let (from, to) = match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => (seed, seed + 1),
         (None, Some(range)) => range,
@@ -84,8 +88,10 @@ fn run_all(from: u64, to: u64, options: &Options, threads: usize) -> (Figures, u
 }
 
 fn wrong(options: &Options) -> String {
+    let outside = if options.outside { " --outside" } else { "" };
     let torn = if options.torn { " --torn" } else { "" };
-    options.sabotage.map_or_else(|| torn.to_owned(), |kind| format!("{torn} --sabotage {kind}"))
+    let sabotage = options.sabotage.map_or_else(String::new, |kind| format!(" --sabotage {kind}"));
+    format!("{outside}{torn}{sabotage}")
 }
 
 fn tell(figures: &Figures, seconds: f64) {

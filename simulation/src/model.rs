@@ -64,6 +64,10 @@ pub(crate) enum Kind {
 pub(crate) struct App {
     pub(crate) kind: Kind,
     pub(crate) project: usize,
+    /// A push service carries what is for it.
+    pub(crate) outside: bool,
+    /// So many subscriptions it has had there before: each has an endpoint of its own.
+    pub(crate) generation: u64,
     /// Where it is, and was.
     pub(crate) phones: Vec<usize>,
     /// The registration it has, if it has one.
@@ -77,6 +81,7 @@ pub(crate) struct App {
 #[derive(Debug)]
 pub(crate) struct Registration {
     pub(crate) app: usize,
+    pub(crate) generation: u64,
     pub(crate) token: String,
     /// When it may have come to be, and when it certainly had.
     pub(crate) tried: Moment,

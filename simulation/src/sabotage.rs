@@ -24,10 +24,18 @@ pub enum Sabotage {
     Astray,
     /// A message that is to come now or never is kept.
     KeepFleeting,
+    /// The courier acknowledges before it sends.
+    AckFirst,
+    /// The courier forgets who was called out, and its rounds pass the sets by.
+    ForgetCall,
+    /// The courier goes on with the next when a push service says later.
+    PassBy,
+    /// The courier tells nobody that a push service says gone.
+    NotGone,
 }
 
 impl Sabotage {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::DropRow,
         Self::DropSet,
         Self::KeepRow,
@@ -37,6 +45,10 @@ impl Sabotage {
         Self::Twice,
         Self::Astray,
         Self::KeepFleeting,
+        Self::AckFirst,
+        Self::ForgetCall,
+        Self::PassBy,
+        Self::NotGone,
     ];
 
     pub const fn name(self) -> &'static str {
@@ -50,7 +62,16 @@ impl Sabotage {
             Self::Twice => "twice",
             Self::Astray => "astray",
             Self::KeepFleeting => "keep-fleeting",
+            Self::AckFirst => "ack-first",
+            Self::ForgetCall => "forget-call",
+            Self::PassBy => "pass-by",
+            Self::NotGone => "not-gone",
         }
+    }
+
+    /// Whether only a world with push services shows it.
+    pub const fn is_outside(self) -> bool {
+        matches!(self, Self::AckFirst | Self::ForgetCall | Self::PassBy | Self::NotGone)
     }
 }
 

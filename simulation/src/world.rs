@@ -5,6 +5,7 @@ mod events;
 mod phones;
 mod script;
 mod server;
+mod services;
 mod setup;
 
 use std::cmp::Reverse;
@@ -14,10 +15,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use cresset_delivery::{Limits, Quotas};
 use cresset_message::{DeviceId, MessageId, Rejection, Timestamp};
 use cresset_wire::mcs::{Decoder, Frame};
+use tokio::sync::Notify;
 
 use crate::Options;
 use crate::asking::Failure;
 use crate::clock::Clock;
+use crate::courier::{Reply, Request};
 use crate::dice::Dice;
 use crate::engine::Faulty;
 use crate::journal::{Journal, Moment};
@@ -25,6 +28,7 @@ use crate::life::{Life, Means, Parts};
 use crate::line::{House, Line};
 use crate::model::{App, Registration, Sent};
 use crate::sabotage::Sabotage;
+use services::Services;
 
 /// What is going to happen.
 enum Event {
@@ -61,6 +65,14 @@ enum Event {
     Acknowledge {
         connection: usize,
     },
+    /// A request reaches a push service.
+    AtService(Box<Request>),
+    /// Its answer reaches the server.
+    Answered(Box<Request>, Reply),
+    /// A pause of the courier's is over.
+    Resume(Arc<Notify>),
+    /// The courier makes a round.
+    Round,
 }
 
 struct Due {
@@ -207,6 +219,8 @@ pub(crate) struct World {
     second_planned: bool,
     /// The world is being brought to rest.
     calm: bool,
+    services: Option<Services>,
+    round_planned: bool,
 }
 
 impl Drop for World {
@@ -236,12 +250,16 @@ impl World {
     fn happen(&mut self) -> bool {
         let Some(Reverse(due)) = self.heap.pop() else { return false };
         self.clock.go_to(due.at);
-        let is_second = matches!(due.event, Event::Second);
+        let (is_second, is_round) = (matches!(due.event, Event::Second), matches!(due.event, Event::Round));
         self.take(due.event);
         self.settle();
         if !is_second && !self.second_planned {
             self.second_planned = true;
             self.plan(crate::clock::SECOND, Event::Second);
+        }
+        if self.services.is_some() && !is_second && !is_round && !self.round_planned {
+            self.round_planned = true;
+            self.plan(services::ROUND_EVERY, Event::Round);
         }
         true
     }
@@ -264,7 +282,8 @@ impl World {
             let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
             let more = !reports.is_empty();
             reports.into_iter().for_each(|report| self.report(report));
-            if !self.drain_lines() && !more {
+            let written = self.drain_lines();
+            if !self.drain_courier() && !written && !more {
                 break;
             }
         }

@@ -7,17 +7,29 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use cresset_simulation::{Broken, Options, Sabotage, run};
 
 fn holds(seeds: impl Iterator<Item = u64>) {
+    holds_with(seeds, &Options::default());
+}
+
+fn holds_with(seeds: impl Iterator<Item = u64>, options: &Options) {
     for seed in seeds {
-        let outcome = run(seed, &Options::default());
+        let outcome = run(seed, options);
         if let Some(story) = outcome.story {
-            panic!("cresset-simulate --seed {seed} --log\n{story}");
+            let outside = if options.outside { " --outside" } else { "" };
+            panic!("cresset-simulate --seed {seed} --log{outside}\n{story}");
         }
     }
 }
 
+const OUTSIDE: Options = Options { log: false, torn: false, outside: true, sabotage: None };
+
 #[test]
 fn the_first_seeds_hold() {
     holds(0..150);
+}
+
+#[test]
+fn the_first_seeds_hold_with_push_services() {
+    holds_with(0..75, &OUTSIDE);
 }
 
 /// Each of them once found what is mended since.
@@ -26,7 +38,7 @@ fn seeds_that_once_failed_hold() {
     holds(
         [
             105, 124, 147, 150, 171, 191, 228, 271, 279, 290, 306, 361, 372, 397, 429, 465, 1_011_615,
-            2_427_341,
+            2_427_341, 3_082_929, 3_137_164, 3_225_645,
         ]
         .into_iter(),
     );
@@ -38,13 +50,15 @@ fn new_seeds_hold() {
     let base = now.as_millis() as u64;
     println!("seeds from {base}");
     holds(base..base + 10);
+    holds_with(base..base + 5, &OUTSIDE);
 }
 
 #[test]
 fn a_seed_repeats() {
-    let options = Options { log: true, ..Options::default() };
-    for seed in 0..25 {
-        let (one, other) = (run(seed, &options), run(seed, &options));
+    for seed in 0..50 {
+        // Every other with push services.
+        let options = Options { log: true, outside: seed % 2 == 1, ..Options::default() };
+        let (one, other) = (run(seed / 2, &options), run(seed / 2, &options));
         assert!(one.log.len() > 50, "seed {seed} says little");
         assert_eq!(one.log, other.log, "seed {seed}");
         assert_eq!(one.figures, other.figures, "seed {seed}");
@@ -57,6 +71,9 @@ fn what_is_done_wrong_is_found() {
     for kind in Sabotage::ALL {
         let expected: &[Broken] = match kind {
             Sabotage::DropRow | Sabotage::DropSet => &[Broken::Lost],
+            Sabotage::AckFirst | Sabotage::ForgetCall => &[Broken::Lost],
+            Sabotage::PassBy => &[Broken::OutOfOrder],
+            Sabotage::NotGone => &[Broken::Disturbed],
             Sabotage::KeepRow => &[Broken::Again],
             Sabotage::Swap => &[Broken::OutOfOrder],
             Sabotage::ChangeId => &[Broken::OtherId],
@@ -65,7 +82,7 @@ fn what_is_done_wrong_is_found() {
             Sabotage::Astray => &[Broken::Astray],
             Sabotage::KeepFleeting => &[Broken::Kept],
         };
-        let options = Options { sabotage: Some(kind), ..Options::default() };
+        let options = Options { sabotage: Some(kind), outside: kind.is_outside(), ..Options::default() };
         let found = (0..100).any(|seed| {
             run(seed, &options).violations.iter().any(|violation| expected.contains(&violation.broken))
         });

@@ -15,6 +15,7 @@ impl Checker<'_> {
                 received.insert((app, number));
             }
         }
+        received.extend(self.world.journal.all_carried().iter().map(|carried| (carried.app, carried.number)));
         // Of plain messages, those that a notice may stand for.
         let mut missing: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
         for (number, sent) in self.world.sent.iter().enumerate() {
@@ -81,7 +82,7 @@ impl Checker<'_> {
     }
 
     /// A newer one of its collapse key may have taken its place; or more keys came after than may wait.
-    fn is_collapsed(&self, number: usize, at: usize) -> bool {
+    pub(super) fn is_collapsed(&self, number: usize, at: usize) -> bool {
         let kind = self.world.apps[self.world.registrations[at].app].kind;
         let sent = &self.world.sent[number];
         let Some(key) = &sent.terms(kind).key else { return false };

@@ -212,11 +212,11 @@ impl Checker<'_> {
     }
 
     /// What is older and for many could not be made rows of.
-    fn was_full(&self, from: Moment, to: Moment) -> bool {
+    pub(super) fn was_full(&self, from: Moment, to: Moment) -> bool {
         self.world.full.iter().any(|(begun, ended)| *begun <= to && *ended >= from)
     }
 
-    fn has_moved(&self, app: usize, from: Moment, to: Moment) -> bool {
+    pub(super) fn has_moved(&self, app: usize, from: Moment, to: Moment) -> bool {
         self.registrations_of(app).any(|(_, known)| known.moved.iter().any(|at| (from..=to).contains(at)))
     }
 

@@ -33,6 +33,10 @@ impl World {
             Event::ServerNotices { connection } => self.end_line(connection),
             Event::PhoneNotices { connection } => self.phone_notices(connection),
             Event::Acknowledge { connection } => self.acknowledge_stream(connection),
+            Event::AtService(request) => self.at_service(request),
+            Event::Answered(request, reply) => self.service_answers(*request, reply),
+            Event::Resume(pause) => pause.notify_one(),
+            Event::Round => self.round(),
         }
     }
 

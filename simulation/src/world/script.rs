@@ -162,7 +162,9 @@ impl World {
         let phone = *self.apps[app].phones.last().expect("it is somewhere");
         match self.apps[app].registration {
             None => self.register(app, phone),
-            Some(_) if self.apps[app].kind == Kind::Web && self.dice.percent(50) => {
+            Some(_)
+                if self.apps[app].kind == Kind::Web && !self.apps[app].outside && self.dice.percent(50) =>
+            {
                 let phone = self.dice.index(self.phones.len());
                 self.register(app, phone);
             }

@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use cresset_message::{MessageId, Rejection};
 
+use super::services::Services;
 use super::{Event, Report, World};
 use crate::clock::{DAY, HOUR, SECOND};
+use crate::courier::Desk;
 use crate::life::{Life, Parts};
 use crate::line::{House, Switchboard};
 use crate::model::Answer;
@@ -43,10 +45,15 @@ impl World {
             dice: Mutex::new(self.dice.apart()),
             fleeting: Mutex::default(),
             registry: Mutex::new(BTreeMap::new()),
+            courier: self.services.as_mut().map(Services::new_courier),
         });
         house.dispatcher.set_carrier(Arc::new(Switchboard(Arc::downgrade(&house))));
         let life = self.life.as_ref().expect("it is the one that opened");
         life.spread(&house.dispatcher, &self.clock);
+        if let Some(courier) = &house.courier {
+            house.dispatcher.set_courier(Arc::new(Desk(Arc::downgrade(&house))));
+            life.spawn(courier.clone().run(house.clone()));
+        }
         self.house = Some(house);
         self.say(|| "the server serves".into());
     }
@@ -131,6 +138,7 @@ impl World {
                     && let Some(registration) = self.apps[app].registration.take()
                 {
                     self.registrations[registration].ended = Some(now);
+                    self.apps[app].generation += 1;
                 }
             }
             Report::Changed { app, registration, topic, change, outcome } => {

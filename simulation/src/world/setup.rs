@@ -7,9 +7,10 @@ use cresset_delivery::{Limits, Quotas};
 use cresset_identity::NewApp;
 use cresset_message::{Platform, ProjectNumber, Topic};
 
+use super::services::Services;
 use super::{Acks, Nature, Phone, World};
 use crate::Options;
-use crate::asking::{self, Asker, project_id};
+use crate::asking::{self, Asker, WEB_PUSH_KEY, project_id};
 use crate::clock::{Clock, DAY, HOUR, MINUTE, SECOND};
 use crate::dice::Dice;
 use crate::engine::Faulty;
@@ -61,6 +62,7 @@ impl World {
             quotas: nature.quotas,
             limits: nature.limits,
             member_memory: nature.member_memory,
+            outside: options.outside,
         };
         Self {
             steps_left: nature.steps,
@@ -92,6 +94,8 @@ impl World {
             commit_planned: false,
             second_planned: false,
             calm: false,
+            services: options.outside.then(|| Services::new(seed)),
+            round_planned: false,
         }
     }
 
@@ -105,6 +109,7 @@ impl World {
         for phone in 0..self.dice.between(1, 4) as usize {
             self.make_phone(&life, &parts, phone);
         }
+        self.make_outside(&life, &parts);
         drop(parts);
         drop(life);
         // Nobody is born at the moment at which the first message is sent.
@@ -133,6 +138,8 @@ impl World {
             self.apps.push(App {
                 kind,
                 project,
+                outside: false,
+                generation: 0,
                 phones: vec![phone],
                 registration: None,
                 trying: None,
@@ -147,6 +154,38 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Apps behind push services, by dice of their own.
+    fn make_outside(&mut self, life: &Life, parts: &Parts) {
+        let Some(mut services) = self.services.take() else { return };
+        for project in 0..self.nature.projects {
+            let id = project_id(project).parse().expect("a project id");
+            let added = parts.identity.add_web_push_key(&id, Some(WEB_PUSH_KEY), self.clock.wall());
+            life.block_on(added).expect("a key");
+        }
+        for _ in 0..services.dice.between(1, 3) {
+            let project = services.dice.index(self.nature.projects);
+            self.apps.push(App {
+                kind: Kind::Web,
+                project,
+                outside: true,
+                generation: 0,
+                phones: vec![0],
+                registration: None,
+                trying: None,
+                busy: false,
+            });
+            let app = self.apps.len() - 1;
+            let token = life.block_on(self.asker(app, 0).register(parts, self.clock.wall()));
+            self.born(app, token.expect("registration"), 0);
+            for topic in 0..self.nature.topics {
+                if services.dice.percent(50) {
+                    self.join_at_once(life, parts, topic);
+                }
+            }
+        }
+        self.services = Some(services);
     }
 
     fn join_at_once(&mut self, life: &Life, parts: &Parts, at: usize) {
@@ -165,6 +204,7 @@ impl World {
         let born = self.clock.run();
         self.registrations.push(Registration {
             app,
+            generation: self.apps[app].generation,
             token,
             tried,
             born,
@@ -177,13 +217,14 @@ impl World {
     }
 
     pub(super) fn asker(&self, app: usize, phone: usize) -> Asker {
-        let App { kind, project, .. } = self.apps[app];
+        let App { kind, project, outside, generation, .. } = self.apps[app];
         Asker {
             app,
             kind,
             device: self.phones[phone].device.expect("it has checked in"),
             project: number(project),
             web_app: self.web_apps[project].clone(),
+            outside: outside.then_some(generation),
         }
     }
 }
