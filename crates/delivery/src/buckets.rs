@@ -35,6 +35,8 @@ pub(crate) struct FanOut {
     holders: AtomicU32,
     /// All of its sets are in memory: this process has made them.
     whole: AtomicBool,
+    /// Its job is open: a set whose row is gone would be made again.
+    spreading: AtomicBool,
 }
 
 impl FanOut {
@@ -42,8 +44,8 @@ impl FanOut {
         let accepted = Timestamp::from_micros(id.micros);
         let (raw, web) = (Terms::raw(&message, accepted), Terms::web(&message, accepted));
         let apple = Terms::apple(&message, accepted);
-        let (holders, whole) = (AtomicU32::new(0), AtomicBool::new(false));
-        Self { id, project, message, raw, web, apple, holders, whole }
+        let (holders, whole, spreading) = (AtomicU32::new(0), AtomicBool::new(false), AtomicBool::new(false));
+        Self { id, project, message, raw, web, apple, holders, whole, spreading }
     }
 
     /// The first of its job, and of each set.
@@ -59,6 +61,10 @@ impl FanOut {
 
     pub(crate) fn set_whole(&self, whole: bool) {
         self.whole.store(whole, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_spreading(&self, spreading: bool) {
+        self.spreading.store(spreading, Ordering::Relaxed);
     }
 
     /// When nobody is to get it any more.
@@ -405,12 +411,14 @@ impl Bucket {
     }
 
     /// The rows that say less than memory knows, as they should be; held to be written, until
-    /// [`unsaved`](Self::unsaved) says otherwise. At most `limit`. Sets that are over leave memory.
+    /// [`unsaved`](Self::unsaved) says otherwise. At most `limit`. Sets that are over leave memory; while its
+    /// job is open the row of one stays, empty: it says that the bucket is done.
     pub(crate) fn save(&self, batch: &mut Batch, limit: usize, traces: &Traces, now: Timestamp) -> Saved {
         let mut state = self.state();
         let mut saved = Saved::default();
         for live in &mut state.live {
-            let over = live.wanted.is_empty() || live.fanout.expires() <= now;
+            let done = live.wanted.is_empty() && !live.fanout.spreading.load(Ordering::Relaxed);
+            let over = done || live.fanout.expires() <= now;
             if !(over || live.changed || live.ends.is_dirty()) || batch.ops.len() >= limit {
                 continue;
             }

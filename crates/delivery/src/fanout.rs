@@ -111,6 +111,7 @@ impl Job {
         let selection = Selection::new(condition);
         let fleeting = fanout.is_now_or_never();
         fanout.hold();
+        fanout.set_spreading(true);
         Ok(Self {
             fanout,
             selection,
@@ -143,17 +144,20 @@ impl Job {
         self.cancelled.load(Ordering::Relaxed)
     }
 
-    /// Its row, once `bucket` is done.
-    fn record_with(&self, bucket: u32) -> JobRecord {
+    /// Its row, while one more bucket is being made a set of: of that the set's own row tells. The two stand
+    /// in two partitions, and after a crash one may be there without the other.
+    fn record(&self) -> JobRecord {
         let progress = self.progress();
         let ahead = progress.ahead.union(&progress.durable).copied().collect();
-        let mut after = Progress { next: progress.next, ahead, ..Progress::default() };
+        let mut known = Progress { next: progress.next, ahead, ..Progress::default() };
         drop(progress);
-        after.done(bucket);
+        while known.ahead.remove(&known.next) {
+            known.next += 1;
+        }
         JobRecord {
             project: self.fanout.project.0,
-            next_bucket: after.next,
-            ahead: after.ahead.into_iter().collect(),
+            next_bucket: known.next,
+            ahead: known.ahead.into_iter().collect(),
         }
     }
 }
@@ -437,7 +441,7 @@ impl FanOuts {
         Ok(())
     }
 
-    /// The set becomes durable together with the job's progress; then the connected are pushed to.
+    /// The set becomes durable, and what the job has done before it; then the connected are pushed to.
     async fn spread_set(
         &self,
         job: &Job,
@@ -455,11 +459,10 @@ impl FanOuts {
             let (id, expires) = (job.id(), Some(job.fanout.expires()));
             let mut batch = Batch::default();
             batch.put(fanouts::key(bucket.project, bucket.number, id), fanouts::to_bytes(&set), expires);
-            batch.put(jobs::key(id), job.record_with(bucket.number).to_bytes(), expires);
+            batch.put(jobs::key(id), job.record().to_bytes(), expires);
             self.traces.wanted(&mut batch, &job.fanout, bucket.number, &set);
             self.store.write(batch, now).await?;
-            // Before the next row of the job is written: a process that read there that this bucket is not
-            // done would make the set once more, for those who acknowledged too.
+            // Before the next row of the job is written: that tells of this bucket.
             job.progress().durable.insert(bucket.number);
             bucket.add(job.fanout.clone(), set.clone());
         }
@@ -481,6 +484,7 @@ impl FanOuts {
             let mut batch = Batch::default();
             batch.delete(jobs::key(job.id()));
             self.store.write(batch, now).await?;
+            job.fanout.set_spreading(false);
         }
         if self.jobs.close(job) {
             tracing::debug!(message.id = %job.id(), "a fan-out is spread");

@@ -423,3 +423,47 @@ async fn a_message_for_one_package_passes_the_others_by() {
     assert_eq!(world.pending(device(1), 10).await.len(), 0);
     assert_eq!(world.rows(device(1)).await, 0);
 }
+
+/// Two buckets, the first of which has been made a set of.
+async fn half_spread() -> World {
+    let world = World::new().await;
+    for (bucket, on) in [(0, device(1)), (1, device(2))] {
+        world.register_in(on, bucket, 1).await;
+        world.join_in(bucket, 1, "news").await;
+    }
+    world.send_to(topic("news"), 1).await;
+    world.dispatcher.spread(NOW).await.unwrap().unwrap();
+    assert_eq!(world.sets().await, 1);
+    world
+}
+
+/// After a crash the job's row may be there and the set's not: they stand in two partitions.
+#[tokio::test]
+async fn a_set_that_a_crash_tore_off_its_job_is_made_again() {
+    let mut world = half_spread().await;
+    let rows = world.store.scan(Table::FanOuts, &registrations::partition(PROJECT, 0), b"", 1, NOW).await;
+    let mut batch = Batch::default();
+    let id = cresset_store::tables::inbox::id_of(&rows.unwrap().rows[0].sort).unwrap();
+    batch.delete(cresset_store::tables::fanouts::key(PROJECT, 0, id));
+    world.store.write(batch, NOW).await.unwrap();
+    world.kill(Quotas::OFF, Limits::default(), NOW).await;
+    world.spread(NOW).await;
+    for on in [device(1), device(2)] {
+        assert_eq!(world.pending(on, 10).await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_set_that_everybody_has_is_not_made_again() {
+    let mut world = half_spread().await;
+    let got = ids(&world.pending(device(1), 10).await);
+    world.dispatcher.acknowledge(device(1), &got, NOW).await.unwrap();
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(world.sets().await, 1, "it says that the bucket is done");
+    world.kill(Quotas::OFF, Limits::default(), NOW).await;
+    world.spread(NOW).await;
+    assert!(world.pending(device(1), 10).await.is_empty());
+    assert_eq!(world.pending(device(2), 10).await.len(), 1);
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(world.sets().await, 0);
+}
