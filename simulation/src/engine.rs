@@ -151,7 +151,16 @@ impl Faulty {
                 _ => true,
             });
         }
-        self.now(self.inner.write(batch, now))
+        let overwritten: Vec<RowKey> = match state.late.is_empty() {
+            true => Vec::new(),
+            false => batch.ops.iter().map(|op| op.key().clone()).collect(),
+        };
+        let written = self.now(self.inner.write(batch, now))?;
+        if written {
+            // A deletion too: it is the later write.
+            state.late.retain(|(op, _)| !overwritten.contains(op.key()));
+        }
+        Ok(written)
     }
 
     fn holds(&self, condition: Option<&Condition>, now: Timestamp) -> bool {

@@ -40,6 +40,8 @@ pub(crate) struct Carried {
     /// When it went on its way there.
     pub(crate) sent: Moment,
     pub(crate) app: usize,
+    /// Which of its subscriptions.
+    pub(crate) generation: u64,
     /// The message of that number.
     pub(crate) number: usize,
     pub(crate) id: MessageId,

@@ -12,12 +12,12 @@ use crate::model::{Answer, Known, To};
 impl Checker<'_> {
     pub(super) fn check_outside(&mut self) {
         let all = self.world.journal.all_carried();
-        let mut by_app: BTreeMap<usize, Vec<&Carried>> = BTreeMap::new();
+        let mut by_subscription: BTreeMap<(usize, u64), Vec<&Carried>> = BTreeMap::new();
         for carried in &all {
             self.check_carried(carried);
-            by_app.entry(carried.app).or_default().push(carried);
+            by_subscription.entry((carried.app, carried.generation)).or_default().push(carried);
         }
-        for (app, carried) in by_app {
+        for ((app, _), carried) in by_subscription {
             self.check_once(app, &carried);
             self.check_first(app, &carried);
         }
@@ -77,7 +77,7 @@ impl Checker<'_> {
         }
     }
 
-    /// Of one app: who was answered before another was asked comes first.
+    /// Of one subscription: who was answered before another was asked comes first.
     fn check_first(&mut self, app: usize, all: &[&Carried]) {
         let mut seen = BTreeSet::new();
         let mut last: Option<(Moment, usize, usize)> = None;
@@ -91,6 +91,7 @@ impl Checker<'_> {
                 && sent.answered < begun
                 && era == sent.era
                 && !self.was_full(sent.begun, carried.at)
+                && !self.time_had_come(app, sent, carried.id, carried.at)
                 && !self.has_moved(app, sent.begun, carried.at)
                 && !self.was_replaced(app, carried.number, carried.at)
             {

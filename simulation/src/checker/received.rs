@@ -6,7 +6,7 @@ use cresset_message::{MessageId, Rejection};
 
 use super::{Broken, Checker};
 use crate::journal::{Brought, Moment, Receipt};
-use crate::model::{Answer, Kind, Known, To};
+use crate::model::{Answer, Kind, Known, Sent, To};
 
 impl Checker<'_> {
     pub(super) fn check_what_was_received(&mut self) {
@@ -68,7 +68,7 @@ impl Checker<'_> {
                 format!("a notice on phone {}", receipt.phone),
             );
         };
-        let is_plain = |sent: &&crate::model::Sent| {
+        let is_plain = |sent: &&Sent| {
             sent.android.key.is_none()
                 && self.registrations_of(app).any(|(at, _)| self.is_for(sent, at) != Known::No)
         };
@@ -173,9 +173,13 @@ impl Checker<'_> {
     /// what is over.
     fn was_over(&self, receipt: &Receipt) -> bool {
         let (Some(app), Some((_, sent))) = (receipt.app, self.message_of(receipt)) else { return false };
+        self.time_had_come(app, sent, receipt.id, receipt.at)
+    }
+
+    pub(super) fn time_had_come(&self, app: usize, sent: &Sent, id: MessageId, at: Moment) -> bool {
         let ttl = sent.terms(self.world.apps[app].kind).ttl;
-        let expires = receipt.id.micros.saturating_add(ttl.as_micros() as u64);
-        self.world.clock.latest_between(sent.begun, receipt.at) >= expires
+        let expires = id.micros.saturating_add(ttl.as_micros() as u64);
+        self.world.clock.latest_between(sent.begun, at) >= expires
     }
 
     /// Who was answered before another was asked comes first.

@@ -103,7 +103,17 @@ impl World {
         });
         if reply == Reply::Taken {
             let life = self.lives;
-            self.journal.carried(Carried { at: now, sent, app, number, id, left, untold: lost, life });
+            self.journal.carried(Carried {
+                generation,
+                at: now,
+                sent,
+                app,
+                number,
+                id,
+                left,
+                untold: lost,
+                life,
+            });
         }
         let way = self.way_outside();
         let (after, reply) = if lost { (ANSWER_TIMEOUT, Reply::Later) } else { (way, reply) };
