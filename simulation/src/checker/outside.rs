@@ -36,7 +36,8 @@ impl Checker<'_> {
         };
         let possible = self.registrations_of(app).any(|(at, _)| self.is_for(sent, at) != Known::No);
         // It may be registered and not know it.
-        if !possible && !(sent.is_set() && world.apps[app].trying.is_some()) {
+        let possible = possible || sent.is_set() && world.apps[app].trying.is_some();
+        if !possible {
             let what = format!("message {number} for app {app} by its push service");
             self.broke(Broken::Astray, Some(number), Some(app), what);
         }
