@@ -3,8 +3,10 @@
 
 mod addresses;
 mod newcomers;
+mod open;
 mod rare_log;
 
 pub use addresses::{PerAddress, Place};
 pub use newcomers::{Newcomer, Newcomers, Waiting};
+pub use open::OpenConnections;
 pub use rare_log::RareLog;

@@ -267,10 +267,7 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
         )),
         Layout::Raw { .. } => Ok(()),
         Layout::WebApp { coding, .. } => {
-            match web_plaintext_fits(message, recipient, *coding, delivery.id, delivery.priority) {
-                true => Ok(()),
-                false => Err(Rejection::TooLarge),
-            }
+            must_fit(web_plaintext_fits(message, recipient, *coding, delivery.id, delivery.priority))
         }
         // Its keys are the page's and its app server's; we cannot encrypt for it
         // (`protocol/payload-layout.md` §1).
@@ -283,16 +280,14 @@ fn check_for_recipient(message: &Message, delivery: &Delivery) -> Result<(), Rej
         Layout::WebPush { .. } => Ok(()),
         Layout::WebService { .. } => {
             let coding = WebCoding::Aes128gcm;
-            match web_plaintext_fits(message, recipient, coding, delivery.id, delivery.priority) {
-                true => Ok(()),
-                false => Err(Rejection::TooLarge),
-            }
+            must_fit(web_plaintext_fits(message, recipient, coding, delivery.id, delivery.priority))
         }
         // The app has no APNs token yet, and registers again when it has.
         Layout::Apns { token, .. } if token.is_empty() => Err(Rejection::Unregistered),
-        Layout::Apns { .. } => match apns::fits(message, recipient, delivery.id) {
-            true => Ok(()),
-            false => Err(Rejection::TooLarge),
-        },
+        Layout::Apns { .. } => must_fit(apns::fits(message, recipient, delivery.id)),
     }
+}
+
+fn must_fit(fits: bool) -> Result<(), Rejection> {
+    if fits { Ok(()) } else { Err(Rejection::TooLarge) }
 }

@@ -1,14 +1,13 @@
 //! Accepts devices, knows who is connected, and carries deliveries to them.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_admission::{Newcomers, PerAddress, Place};
+use cresset_admission::{Newcomers, OpenConnections, PerAddress, Place};
 use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, Timestamp};
 use rustls::ServerConfig;
@@ -106,7 +105,7 @@ pub(crate) struct Context {
     tls: Arc<ServerConfig>,
     limits: Limits,
     devices: Registry<Connection>,
-    open: OpenConnections,
+    open: OpenConnections<Connection>,
     newcomers: Arc<Newcomers<Connection>>,
     addresses: Arc<PerAddress>,
     login_addresses: Arc<PerAddress>,
@@ -206,29 +205,6 @@ impl Context {
         self.open.remove(connection);
         self.counters.ended(reason);
         self.refusals.ended(reason, (self.clock)());
-    }
-}
-
-/// Every connection, logged in or not, for the day of the shutdown.
-#[derive(Default)]
-struct OpenConnections(Mutex<HashMap<usize, Arc<Connection>>>);
-
-impl OpenConnections {
-    fn add(&self, connection: &Arc<Connection>) {
-        self.list().insert(Arc::as_ptr(connection).addr(), connection.clone());
-    }
-
-    fn remove(&self, connection: &Arc<Connection>) {
-        self.list().remove(&Arc::as_ptr(connection).addr());
-    }
-
-    fn for_each(&self, act: impl Fn(&Connection)) {
-        let all: Vec<_> = self.list().values().cloned().collect();
-        all.iter().for_each(|connection| act(connection));
-    }
-
-    fn list(&self) -> MutexGuard<'_, HashMap<usize, Arc<Connection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_admission::{Newcomers, PerAddress, Place};
+use cresset_admission::{Newcomers, OpenConnections, PerAddress, Place};
 use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
 use cresset_message::{ProjectNumber, Timestamp};
@@ -101,7 +101,7 @@ pub(crate) struct Context {
     pub(crate) refusals: Refusals,
     pub(crate) tls: TlsAcceptor,
     limits: Limits,
-    open: OpenConnections,
+    open: OpenConnections<Connection>,
     newcomers: Arc<Newcomers<Connection>>,
     addresses: Arc<PerAddress>,
     login_addresses: Arc<PerAddress>,
@@ -198,29 +198,6 @@ impl Context {
     fn senders(&self) -> MutexGuard<'_, HashMap<ProjectNumber, usize>> {
         // Nothing panics between two changes of it.
         self.senders.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Every connection, logged in or not, for the day of the shutdown.
-#[derive(Default)]
-struct OpenConnections(Mutex<HashMap<usize, Arc<Connection>>>);
-
-impl OpenConnections {
-    fn add(&self, connection: &Arc<Connection>) {
-        self.list().insert(Arc::as_ptr(connection).addr(), connection.clone());
-    }
-
-    fn remove(&self, connection: &Arc<Connection>) {
-        self.list().remove(&Arc::as_ptr(connection).addr());
-    }
-
-    fn for_each(&self, act: impl Fn(&Connection)) {
-        let all: Vec<_> = self.list().values().cloned().collect();
-        all.iter().for_each(|connection| act(connection));
-    }
-
-    fn list(&self) -> MutexGuard<'_, HashMap<usize, Arc<Connection>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

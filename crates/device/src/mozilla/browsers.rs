@@ -1,10 +1,9 @@
 //! Lets browsers in, knows who is connected, and carries deliveries to them.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
@@ -27,7 +26,7 @@ use super::session::Reason;
 use crate::backend::Inbox;
 use crate::listener::Clock;
 use crate::registry::Registry;
-use cresset_admission::{PerAddress, Place, RareLog};
+use cresset_admission::{OpenConnections, PerAddress, Place, RareLog};
 
 /// What Firefox asks for, and is told (RFC 6455 §1.9).
 const PROTOCOL: &str = "push-notification";
@@ -97,7 +96,7 @@ pub(crate) struct Context {
     pub(crate) complaints: RareLog,
     pub(crate) devices: Registry<Connection>,
     limits: Limits,
-    open: Mutex<HashMap<usize, Arc<Connection>>>,
+    open: OpenConnections<Connection>,
     addresses: Arc<PerAddress>,
     hello_addresses: Arc<PerAddress>,
     refusals: RareLog,
@@ -122,7 +121,7 @@ impl Browsers {
             counters: Counters::default(),
             complaints: RareLog::default(),
             devices: Registry::new(),
-            open: Mutex::default(),
+            open: OpenConnections::default(),
             addresses: PerAddress::new(limits.per_address, limits.loopback),
             hello_addresses: PerAddress::new(limits.hellos_per_address, limits.loopback),
             limits,
@@ -141,14 +140,14 @@ impl Browsers {
     pub async fn serve(&self, shutdown: impl Future<Output = ()>) {
         shutdown.await;
         self.context.stopping.store(true, Ordering::Relaxed);
-        let all: Vec<_> = self.context.open().values().cloned().collect();
+        let all = self.context.open.all();
         let steps = (SENT_AWAY_WITHIN.as_millis() / SENT_AWAY_TOGETHER.as_millis()) as usize;
         for some in all.chunks(all.len().div_ceil(steps).max(1)) {
             some.iter().for_each(|connection| connection.end(Reason::Shutdown));
             sleep(SENT_AWAY_TOGETHER).await;
         }
         let all_ended = async {
-            while !self.context.open().is_empty() {
+            while !self.context.open.is_empty() {
                 sleep(Duration::from_millis(10)).await;
             }
         };
@@ -233,7 +232,7 @@ impl Context {
     }
 
     fn enter(&self, connection: &Arc<Connection>) {
-        self.open().insert(Arc::as_ptr(connection).addr(), connection.clone());
+        self.open.add(connection);
         self.counters.accepted.add(1);
         if self.stopping.load(Ordering::Relaxed) {
             connection.end(Reason::Shutdown);
@@ -246,11 +245,7 @@ impl Context {
             self.counters.left.add(1);
         }
         tracing::debug!(?device, ?reason, "a browser's connection ended");
-        self.open().remove(&Arc::as_ptr(connection).addr());
+        self.open.remove(connection);
         self.counters.ended(reason);
-    }
-
-    fn open(&self) -> MutexGuard<'_, HashMap<usize, Arc<Connection>>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
