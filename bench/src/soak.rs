@@ -28,6 +28,9 @@ use crate::{Cli, Subject, topics};
 
 const TOPIC: &str = "everybody";
 
+/// Goes with [`NO_RATE`]: everybody becomes a member within a second.
+const ALL_AT_ONCE: &str = "subscriptions_per_second = 0\n";
+
 /// Access tokens are good for an hour.
 const RENEW: Duration = Duration::from_secs(30 * 60);
 
@@ -95,7 +98,7 @@ impl Options {
 
     fn configuration(&self) -> String {
         let trace = self.trace_hours.map(|hours| format!("[trace]\nkeep_hours = {hours}\n"));
-        format!("{NO_RATE}{}", trace.unwrap_or_default())
+        format!("{NO_RATE}{ALL_AT_ONCE}{}", trace.unwrap_or_default())
     }
 }
 
