@@ -5,7 +5,7 @@
 
 mod link;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
@@ -39,17 +39,11 @@ pub(crate) struct House {
     pub(crate) dice: Mutex<Dice>,
     /// Sabotage: what should have been dropped.
     pub(crate) fleeting: Mutex<Vec<Delivery>>,
-    /// Which devices are connected, and by which line.
-    pub(crate) registry: Mutex<BTreeMap<DeviceId, Arc<Line>>>,
     /// Takes what is for those behind push services, if there are such.
     pub(crate) courier: Option<Arc<Courier>>,
 }
 
 impl House {
-    pub(crate) fn registry(&self) -> MutexGuard<'_, BTreeMap<DeviceId, Arc<Line>>> {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(crate) fn happens(&self, sabotage: Sabotage, percent: u64) -> bool {
         self.sabotage == Some(sabotage)
             && self.dice.lock().unwrap_or_else(PoisonError::into_inner).percent(percent)
@@ -57,7 +51,7 @@ impl House {
 }
 
 impl House {
-    /// Sabotage: what came for a device that was not there, and should be gone.
+    /// Sabotage: what came now or never, and should be gone.
     fn kept(&self, device: DeviceId) -> Vec<Delivery> {
         let mut all = self.fleeting.lock().unwrap_or_else(PoisonError::into_inner);
         all.extract_if(.., |delivery| delivery.recipient.device == device).collect()
@@ -67,21 +61,6 @@ impl House {
         if self.sabotage == Some(Sabotage::KeepFleeting) && delivery.ttl.is_zero() {
             self.fleeting.lock().unwrap_or_else(PoisonError::into_inner).push(delivery.clone());
         }
-    }
-}
-
-/// The carrier for whoever is connected. The house has it, so that it must not have the house.
-pub(crate) struct Switchboard(pub(crate) Weak<House>);
-
-impl Carrier for Switchboard {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        let Some(house) = self.0.upgrade() else { return Handoff::Offline };
-        let line = house.registry().get(&delivery.recipient.device).cloned();
-        let handoff = line.map_or(Handoff::Offline, |line| line.push(delivery));
-        if handoff == Handoff::Offline {
-            house.keep(delivery);
-        }
-        handoff
     }
 }
 
@@ -157,10 +136,6 @@ impl Line {
         }
         if let Some((device, line)) = known {
             Inbox::left(&*self.house.dispatcher, device, &line);
-            let mut registry = self.house.registry();
-            if registry.get(&device).is_some_and(|line| Arc::ptr_eq(line, &self)) {
-                registry.remove(&device);
-            }
         }
     }
 
@@ -195,16 +170,14 @@ impl Line {
             }
         }
         let line: Arc<dyn Carrier> = Arc::new(Door(Arc::downgrade(self)));
-        if Inbox::arrived(&*house.dispatcher, device, line.clone(), now).await.is_err() {
-            self.link().close(Reason::Unavailable, now);
-        } else {
-            self.link().authenticated(true, house.clock.wall());
-            if self.device.set(device).is_ok() {
-                let replaced = house.registry().insert(device, self.clone());
-                if let Some(replaced) = replaced {
-                    replaced.close(Reason::Replaced);
-                }
+        match Inbox::arrived(&*house.dispatcher, device, line.clone(), now).await {
+            Ok(true) => {
+                self.link().authenticated(true, house.clock.wall());
+                // Nobody else sets it.
+                let _ = self.device.set(device);
             }
+            Ok(false) => self.link().close(Reason::Replaced, now),
+            Err(_) => self.link().close(Reason::Unavailable, now),
         }
         Some((device, line))
     }
@@ -235,6 +208,7 @@ impl Line {
 
     fn push(&self, delivery: &Delivery) -> Handoff {
         let handoff = self.link().push(delivery, &self.house);
+        self.house.keep(delivery);
         self.woken.notify_one();
         handoff
     }
@@ -244,11 +218,17 @@ impl Line {
     }
 }
 
-/// A line as fan-outs know it.
+/// A line as those who push know it.
 struct Door(Weak<Line>);
 
 impl Carrier for Door {
     fn push(&self, delivery: &Delivery) -> Handoff {
         self.0.upgrade().map_or(Handoff::Offline, |line| line.push(delivery))
+    }
+
+    fn replaced(&self) {
+        if let Some(line) = self.0.upgrade() {
+            line.close(Reason::Replaced);
+        }
     }
 }

@@ -226,7 +226,7 @@ pub(crate) struct World {
 impl Drop for World {
     fn drop(&mut self) {
         self.life = None;
-        self.leave_house();
+        self.house = None;
     }
 }
 

@@ -7,7 +7,7 @@ use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::{carried, devices};
 use cresset_store::{Pages, StoreError, Table};
 
-use crate::presence::{Carried, Present};
+use crate::presence::{Arrived, Carried};
 use crate::trace::{Dropped, End};
 use crate::{Carrier, Dispatcher};
 
@@ -32,16 +32,24 @@ impl Dispatcher {
         line: Arc<dyn Carrier>,
         now: Timestamp,
     ) -> Result<(), ArrivalError> {
-        let turn = self.presence.turn();
+        let presence = &self.carriers.presence;
+        let arrival = presence.begin(device);
         let carried = self.carried_in_store(device, now).await?;
-        if !self.presence.arrive(device, Present { line: line.clone(), carried: carried.clone(), turn }) {
-            return Err(ArrivalError::Overtaken);
+        let arrived = presence.arrive(device, arrival, line.clone(), carried.clone());
+        let Some(Arrived { before, missed }) = arrived else { return Err(ArrivalError::Overtaken) };
+        if let Some(before) = before {
+            before.replaced();
         }
         // What ended between being read and being known as connected nobody has told of.
         for carried in &*carried {
             self.confirm(device, carried, &line, now).await?;
         }
-        match self.presence.is_by(device, &line) {
+        if missed {
+            for carried in &*self.carried_in_store(device, now).await? {
+                self.carry(device, carried, now).await?;
+            }
+        }
+        match presence.is_by(device, &line) {
             true => Ok(()),
             false => Err(ArrivalError::Overtaken),
         }
@@ -59,14 +67,14 @@ impl Dispatcher {
             carried.bucket.confirm(id.slot, line);
         } else {
             carried.bucket.disconnect(id.slot, line);
-            self.presence.change(device, |all| all.retain(|known| known.id() != id));
+            self.carriers.presence.change(device, |all| all.retain(|known| known.id() != id));
         }
         Ok(())
     }
 
     /// The connection is gone, if it was the device's last.
     pub fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>) {
-        if let Some(present) = self.presence.leave(device, line) {
+        if let Some(present) = self.carriers.presence.leave(device, line) {
             present.disconnect();
         }
     }
@@ -77,7 +85,7 @@ impl Dispatcher {
         device: DeviceId,
         now: Timestamp,
     ) -> Result<Arc<[Carried]>, StoreError> {
-        match self.presence.get(device) {
+        match self.carriers.presence.get(device) {
             Some(present) => Ok(present.carried.clone()),
             None => self.carried_in_store(device, now).await,
         }
@@ -149,17 +157,24 @@ impl Dispatcher {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.members.joined_everyone(id, now).await;
-        if self.presence.get(device).is_none() {
+        if !self.carriers.presence.is_told(device) {
             return Ok(());
         }
-        let Some(carried) = self.carried_by(device, id, now).await? else { return Ok(()) };
-        let line = self.presence.change(device, |all| {
-            all.retain(|known| known.id() != id);
+        match self.carried_by(device, id, now).await? {
+            Some(carried) => self.carry(device, &carried, now).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A device, if it is still here, carries this from now on.
+    async fn carry(&self, device: DeviceId, carried: &Carried, now: Timestamp) -> Result<(), StoreError> {
+        let line = self.carriers.presence.change(device, |all| {
+            all.retain(|known| known.id() != carried.id());
             all.push(carried.clone());
         });
         let Some(line) = line else { return Ok(()) };
         carried.bucket.connect(carried.recipient.clone(), line.clone());
-        self.confirm(device, &carried, &line, now).await
+        self.confirm(device, carried, &line, now).await
     }
 
     /// A registration is no more: nobody wants its messages.
@@ -172,7 +187,7 @@ impl Dispatcher {
             tracing::debug!(registration = ?id, dropped, reason = "unregistered", "deliveries are dropped");
         }
         if let Some(device) = device {
-            self.presence.change(device, |all| all.retain(|known| known.id() != id));
+            self.carriers.presence.change(device, |all| all.retain(|known| known.id() != id));
         }
         Ok(())
     }

@@ -8,6 +8,8 @@ use cresset_message::{
     Message, MessageId, Priority, ProjectNumber, RawPush, Recipient, Rejection, SlotSet, Timestamp,
 };
 
+use crate::presence::Presence;
+
 /// What a delivery brings.
 #[derive(Clone, Debug)]
 pub enum Content {
@@ -57,6 +59,9 @@ pub enum Handoff {
 /// Takes one delivery to one destination.
 pub trait Carrier: Send + Sync + 'static {
     fn push(&self, delivery: &Delivery) -> Handoff;
+
+    /// Its device has arrived by another line that began later: this one is to end.
+    fn replaced(&self) {}
 }
 
 /// Takes deliveries to push services of others. It reads the queues of its destinations itself, and tells
@@ -70,14 +75,17 @@ pub trait Courier: Carrier {
     fn call(&self, project: ProjectNumber, bucket: u32, slots: SlotSet);
 }
 
-/// Who takes deliveries: joined once, at start.
-#[derive(Default)]
+/// Who takes deliveries: the line of a device that is here, or the courier, which is joined once, at start.
 pub(crate) struct Carriers {
-    pub(crate) devices: OnceLock<Arc<dyn Carrier>>,
+    pub(crate) presence: Presence,
     pub(crate) courier: OnceLock<Arc<dyn Courier>>,
 }
 
 impl Carriers {
+    pub(crate) fn new() -> Self {
+        Self { presence: Presence::new(), courier: OnceLock::new() }
+    }
+
     /// Why its push service would not take a message for it, if that is known.
     pub(crate) fn refusal(&self, recipient: &Recipient) -> Option<Rejection> {
         let courier = self.courier.get().filter(|_| recipient.device.is_outside())?;
@@ -86,8 +94,9 @@ impl Carriers {
 
     /// A hint that follows the durable record: whatever becomes of it, the inbox has the delivery.
     pub(crate) fn push(&self, delivery: &Delivery) -> Handoff {
-        match delivery.recipient.device.is_outside() {
-            false => self.devices.get().map_or(Handoff::Offline, |carrier| carrier.push(delivery)),
+        let device = delivery.recipient.device;
+        match device.is_outside() {
+            false => self.presence.get(device).map_or(Handoff::Offline, |here| here.line.push(delivery)),
             true => self.courier.get().map_or(Handoff::Offline, |courier| courier.push(delivery)),
         }
     }

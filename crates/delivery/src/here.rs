@@ -43,7 +43,7 @@ impl Dispatcher {
             platform: recipient.platform,
             created: Timestamp::from_millis(record.created_millis),
             seen: device.map(|device| Timestamp::from_millis(device.last_seen_millis)),
-            connected: self.presence.get(recipient.device).is_some(),
+            connected: self.carriers.presence.get(recipient.device).is_some(),
             waiting: waiting.iter().filter(|delivery| delivery.recipient.registration == id).count(),
             application: recipient.application(),
         }))

@@ -86,7 +86,6 @@ pub struct Dispatcher {
     meters: quota::Meters,
     members: members::Members,
     fanouts: Arc<fanout::FanOuts>,
-    presence: presence::Presence,
     limits: Limits,
     topic_names: topics::Names,
     traces: Arc<trace::Traces>,
@@ -106,7 +105,7 @@ impl Dispatcher {
         let ids = Arc::new(ids::Ids::open(&store, now).await?);
         let members = members::Members::new(store.clone());
         let traces = Arc::new(trace::Traces::new());
-        let carriers = Arc::<carrier::Carriers>::default();
+        let carriers = Arc::new(carrier::Carriers::new());
         let fanouts = fanout::FanOuts::new(
             store.clone(),
             ids.clone(),
@@ -119,7 +118,6 @@ impl Dispatcher {
         Ok(Self {
             members,
             fanouts,
-            presence: presence::Presence::new(),
             limits: Limits::default(),
             store,
             tokens,
@@ -159,11 +157,6 @@ impl Dispatcher {
     pub fn with_trace(self, keep: Duration) -> Self {
         self.traces.keep_for(keep);
         self
-    }
-
-    /// Joins the carrier that takes deliveries to connected devices; once, at start.
-    pub fn set_carrier(&self, carrier: Arc<dyn Carrier>) {
-        assert!(self.carriers.devices.set(carrier).is_ok(), "the carrier is set once");
     }
 
     /// Joins who takes deliveries to push services of others; once, at start. Without one, registrations

@@ -30,12 +30,33 @@ pub(crate) struct Present {
     pub(crate) line: Arc<dyn Carrier>,
     pub(crate) carried: Arc<[Carried]>,
     /// When its arrival began, among all.
-    pub(crate) turn: u64,
+    turn: u64,
+}
+
+/// An arrival that has begun.
+pub(crate) struct Arrival {
+    turn: u64,
+    missed: u64,
+}
+
+/// A device is reached by its new line.
+pub(crate) struct Arrived {
+    /// The line that it was reached by until now.
+    pub(crate) before: Option<Arc<dyn Carrier>>,
+    /// It may carry more than was known when the arrival began.
+    pub(crate) missed: bool,
+}
+
+#[derive(Default)]
+struct Shard {
+    present: HashMap<DeviceId, Arc<Present>>,
+    /// Registrations that were made while their device was not here.
+    missed: u64,
 }
 
 pub(crate) struct Presence {
     turns: AtomicU64,
-    shards: [Mutex<HashMap<DeviceId, Arc<Present>>>; SHARDS],
+    shards: [Mutex<Shard>; SHARDS],
 }
 
 impl Presence {
@@ -44,27 +65,46 @@ impl Presence {
     }
 
     pub(crate) fn get(&self, device: DeviceId) -> Option<Arc<Present>> {
-        self.shard(device).get(&device).cloned()
+        self.shard(device).present.get(&device).cloned()
     }
 
-    /// A device begins to arrive.
-    pub(crate) fn turn(&self) -> u64 {
-        self.turns.fetch_add(1, Ordering::Relaxed)
+    /// A device begins to arrive; what it carries is read next.
+    pub(crate) fn begin(&self, device: DeviceId) -> Arrival {
+        let turn = self.turns.fetch_add(1, Ordering::Relaxed);
+        Arrival { turn, missed: self.shard(device).missed }
     }
 
-    /// A device is reached by this line from now on, unless it is by one whose arrival began later: an older
-    /// one may only have taken longer. Says whether it is.
-    pub(crate) fn arrive(&self, device: DeviceId, present: Present) -> bool {
+    /// A device is reached by this line from now on. `None`: it is by one whose arrival began later; this one
+    /// has only taken longer.
+    pub(crate) fn arrive(
+        &self,
+        device: DeviceId,
+        arrival: Arrival,
+        line: Arc<dyn Carrier>,
+        carried: Arc<[Carried]>,
+    ) -> Option<Arrived> {
         let mut shard = self.shard(device);
-        if shard.get(&device).is_some_and(|known| known.turn > present.turn) {
-            return false;
+        if shard.present.get(&device).is_some_and(|known| known.turn > arrival.turn) {
+            return None;
         }
         // Nobody comes in between: buckets know the line that is known here.
+        let present = Present { line, carried, turn: arrival.turn };
         present.connect();
-        if let Some(before) = shard.insert(device, Arc::new(present)) {
+        let before = shard.present.insert(device, Arc::new(present));
+        if let Some(before) = &before {
             before.disconnect();
         }
-        true
+        let before = before.map(|before| before.line.clone());
+        Some(Arrived { before, missed: shard.missed != arrival.missed })
+    }
+
+    /// Whether a device is here to be told of a registration. One that is about to arrive will know that it
+    /// missed one.
+    pub(crate) fn is_told(&self, device: DeviceId) -> bool {
+        let mut shard = self.shard(device);
+        let is_here = shard.present.contains_key(&device);
+        shard.missed += u64::from(!is_here);
+        is_here
     }
 
     /// Whether a device is reached by this line.
@@ -75,8 +115,8 @@ impl Presence {
     /// The line is gone. `None`: the device has another one by now.
     pub(crate) fn leave(&self, device: DeviceId, line: &Arc<dyn Carrier>) -> Option<Arc<Present>> {
         let mut shard = self.shard(device);
-        let is_this = shard.get(&device).is_some_and(|present| same(&present.line, line));
-        is_this.then(|| shard.remove(&device)).flatten()
+        let is_this = shard.present.get(&device).is_some_and(|present| same(&present.line, line));
+        is_this.then(|| shard.present.remove(&device)).flatten()
     }
 
     /// Changes what a device carries, if it is connected; gives its line.
@@ -86,7 +126,7 @@ impl Presence {
         change: impl FnOnce(&mut Vec<Carried>),
     ) -> Option<Arc<dyn Carrier>> {
         let mut shard = self.shard(device);
-        let present = shard.get_mut(&device)?;
+        let present = shard.present.get_mut(&device)?;
         let mut carried = present.carried.to_vec();
         change(&mut carried);
         *present =
@@ -94,7 +134,7 @@ impl Presence {
         Some(present.line.clone())
     }
 
-    fn shard(&self, device: DeviceId) -> MutexGuard<'_, HashMap<DeviceId, Arc<Present>>> {
+    fn shard(&self, device: DeviceId) -> MutexGuard<'_, Shard> {
         // Device ids are random, so their low bits spread.
         let shard = &self.shards[device.get() as usize % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)

@@ -113,7 +113,7 @@ impl Dispatcher {
             Platform::Ios => &mut preview.ios,
             Platform::Web => &mut preview.web,
         } += 1;
-        let present = self.presence.get(recipient.device);
+        let present = self.carriers.presence.get(recipient.device);
         let is_carried = present.is_some_and(|present| {
             present.carried.iter().any(|carried| carried.id() == recipient.registration)
         });

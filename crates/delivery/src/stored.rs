@@ -93,7 +93,7 @@ impl Dispatcher {
     pub(crate) async fn settle_piles(&self, now: Timestamp) -> Result<(), StoreError> {
         for device in self.piles.some_high() {
             // Who is here takes what it is given, and is looked at when it comes again.
-            if self.presence.get(device).is_none() {
+            if self.carriers.presence.get(device).is_none() {
                 self.settle_all(device, now).await?;
             }
         }

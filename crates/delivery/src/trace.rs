@@ -507,7 +507,7 @@ impl Dispatcher {
         if !self.traces.is_on() {
             return;
         }
-        let present = self.presence.get(device);
+        let present = self.carriers.presence.get(device);
         let carried = present.as_ref().map_or(&[][..], |present| &present.carried);
         for delivery in deliveries {
             let registration = delivery.recipient.registration;

@@ -4,9 +4,10 @@
 //! client that holds the connections, each logged in. Prints the growth of resident memory per
 //! connection and the server's CPU time per connection, then what a push to each one costs.
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::rand::SystemRandom;
@@ -42,7 +43,8 @@ fn main() -> Outcome<()> {
 }
 
 async fn measure(count: usize) -> Outcome<()> {
-    let (listener, port, ca) = serve().await?;
+    let house = Arc::new(Nobody::default());
+    let (listener, port, ca) = serve(house.clone()).await?;
     let mut client = Holder::start(count, port, &ca)?;
     // The first connections pay for what all share.
     client.open(100)?;
@@ -54,16 +56,19 @@ async fn measure(count: usize) -> Outcome<()> {
     println!("connections            {}", listener.snapshot().devices);
     println!("resident per one       {:.2} kB", (after - before) as f64 / opened);
     println!("CPU per login          {:.0} us", (cpu_after - cpu_before).as_secs_f64() * 1e6 / opened);
-    push_to_all(&listener, count)?;
+    push_to_all(&house, count)?;
     println!("resident after pushes  {:.2} kB", (resident_kb()? - before) as f64 / opened);
     client.end()
 }
 
-fn push_to_all(listener: &Listener, count: usize) -> Outcome<()> {
-    let message = Arc::new(message());
+fn push_to_all(house: &Nobody, count: usize) -> Outcome<()> {
+    let (message, lines) = (Arc::new(message()), house.lines());
     let (begun, before) = (Instant::now(), cpu()?);
     for n in 0..count as u64 {
-        listener.push(&delivery(n, message.clone()));
+        let delivery = delivery(n, message.clone());
+        if let Some(line) = lines.get(&delivery.recipient.device) {
+            line.push(&delivery);
+        }
     }
     let elapsed = begun.elapsed();
     println!("CPU per push of 500 B  {:.2} us", (cpu()? - before).as_secs_f64() * 1e6 / count as f64);
@@ -71,7 +76,16 @@ fn push_to_all(listener: &Listener, count: usize) -> Outcome<()> {
     Ok(())
 }
 
-struct Nobody;
+#[derive(Default)]
+struct Nobody {
+    lines: Mutex<HashMap<DeviceId, Arc<dyn Carrier>>>,
+}
+
+impl Nobody {
+    fn lines(&self) -> MutexGuard<'_, HashMap<DeviceId, Arc<dyn Carrier>>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Logins for Nobody {
     fn authenticate(&self, _: DeviceId, _: u64, _: Timestamp) -> Answer<'_, bool> {
@@ -94,22 +108,25 @@ impl Inbox for Nobody {
         Box::pin(async { Ok(()) })
     }
 
-    fn arrived(&self, _: DeviceId, _: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, bool> {
+        self.lines().insert(device, line);
+        Box::pin(async { Ok(true) })
     }
 
-    fn left(&self, _: DeviceId, _: &Arc<dyn Carrier>) {}
+    fn left(&self, device: DeviceId, _: &Arc<dyn Carrier>) {
+        self.lines().remove(&device);
+    }
 }
 
-async fn serve() -> Outcome<(Listener, u16, String)> {
+async fn serve(house: Arc<Nobody>) -> Outcome<(Listener, u16, String)> {
     let issued = rcgen::generate_simple_self_signed(["localhost".into()])?;
     let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der())?;
     let key = CertifiedKey::new(vec![issued.cert.der().clone()], any_supported_type(&key)?);
     let begun = Instant::now();
     let listener = Listener::new(Parts {
         tls: server_config(Arc::new(SingleCertAndKey::from(key)), Some(Ticketer::new()?))?,
-        logins: Arc::new(Nobody),
-        inbox: Arc::new(Nobody),
+        logins: house.clone(),
+        inbox: house,
         clock: Arc::new(move || Timestamp::from_secs(1_700_000_000) + begun.elapsed()),
         randomness: Arc::new(SystemRandom::new()),
         limits: Limits::default(),

@@ -7,7 +7,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use cresset_delivery::{Carrier, Delivery, Dispatcher, FromDevice};
+use cresset_delivery::{ArrivalError, Carrier, Delivery, Dispatcher, FromDevice};
 use cresset_identity::Identity;
 use cresset_message::{DeviceId, MessageId, Timestamp};
 
@@ -51,8 +51,9 @@ pub trait Inbox: Send + Sync + 'static {
         Box::pin(async move { (messages.len(), None) })
     }
 
-    /// A device has logged in by `line`, and will read its inbox next.
-    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()>;
+    /// A device has logged in by `line`, and will read its inbox next. The line that it had is told that it is
+    /// replaced. `false`: it has another one already whose login began later.
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, bool>;
 
     /// That line is gone.
     fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>);
@@ -101,14 +102,17 @@ impl Inbox for Dispatcher {
         })
     }
 
-    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, ()> {
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, now: Timestamp) -> Answer<'_, bool> {
         Box::pin(async move {
-            self.arrived(device, line, now).await?;
+            match self.arrived(device, line, now).await {
+                Err(ArrivalError::Overtaken) => return Ok(false),
+                arrived => arrived?,
+            }
             if let Err(error) = self.settle(device, now).await {
                 // Then it is given more than it should, which is no loss.
                 tracing::warn!(%device, "an inbox could not be settled: {error}");
             }
-            Ok(())
+            Ok(true)
         })
     }
 

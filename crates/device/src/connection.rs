@@ -121,22 +121,27 @@ impl Connection {
             return None;
         }
         let line: Arc<dyn Carrier> = Arc::new(Line { connection: self.clone(), context: context.clone() });
-        if let Err(error) = context.inbox.arrived(device, line.clone(), now).await {
-            self.complain(context, device, "what waits for a device could not be looked at", &error);
-            self.link().close(Reason::Unavailable, &self.socket, now);
-        } else {
-            self.link().authenticated(true, &self.socket, (context.clock)());
-            if self.device.set(device).is_ok() {
-                // From here on deliveries are pushed; what came before is in the inbox, which
-                // is read next. Neither misses anything, and what both see is told by its id.
-                if self.link().is_resumed() {
-                    context.counters.resumed.add(1);
-                }
-                context.logged_in(device, self);
+        match context.inbox.arrived(device, line.clone(), now).await {
+            // From here on deliveries are pushed; what came before is in the inbox, which is read next.
+            // Neither misses anything, and what both see is told by its id.
+            Ok(true) => self.logged_in(device, context),
+            Ok(false) => self.link().close(Reason::Replaced, &self.socket, now),
+            Err(error) => {
+                self.complain(context, device, "what waits for a device could not be looked at", &error);
+                self.link().close(Reason::Unavailable, &self.socket, now);
             }
         }
         // It may have been made known even if not all went well.
         Some((device, line))
+    }
+
+    fn logged_in(&self, device: DeviceId, context: &Context) {
+        self.link().authenticated(true, &self.socket, (context.clock)());
+        if self.device.set(device).is_ok() {
+            context.counters.logins.add(1);
+            context.counters.resumed.add(usize::from(self.link().is_resumed()));
+            tracing::debug!(%device, "a device logged in");
+        }
     }
 
     async fn acknowledge(&self, ids: Vec<MessageId>, context: &Context) {
@@ -248,7 +253,7 @@ impl Waiting for Connection {
     }
 }
 
-/// A connection as fan-outs know it.
+/// A connection as those who push know it.
 struct Line {
     connection: Arc<Connection>,
     context: Arc<Context>,
@@ -257,6 +262,11 @@ struct Line {
 impl Carrier for Line {
     fn push(&self, delivery: &Delivery) -> Handoff {
         self.connection.push(delivery, &self.context)
+    }
+
+    /// `protocol/mcs.md` §5; Chromium opens two within a second of its start.
+    fn replaced(&self) {
+        self.connection.close(Reason::Replaced, &self.context);
     }
 }
 

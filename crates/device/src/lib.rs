@@ -12,7 +12,6 @@ mod backend;
 mod counters;
 pub mod mozilla;
 mod refusals;
-mod registry;
 mod tls;
 
 pub use backend::{Answer, BackendError, Inbox, Logins};

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
 use cresset_admission::{Newcomers, OpenConnections, PerAddress, Place};
-use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::{DeviceId, Timestamp};
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
@@ -21,7 +20,6 @@ use crate::backend::{Inbox, Logins};
 use crate::connection::Connection;
 use crate::counters::{Counters, Snapshot};
 use crate::refusals::Refusals;
-use crate::registry::Registry;
 use crate::session::Reason;
 use crate::tls::Tls;
 
@@ -87,7 +85,7 @@ pub struct Parts {
     pub limits: Limits,
 }
 
-/// The server side of MCS: a [`Carrier`] for the devices connected to it.
+/// The server side of MCS. Each device that logs in is a [`Carrier`](cresset_delivery::Carrier).
 #[derive(Clone)]
 pub struct Listener {
     context: Arc<Context>,
@@ -104,7 +102,6 @@ pub(crate) struct Context {
     pub(crate) turns: Semaphore,
     tls: Arc<ServerConfig>,
     limits: Limits,
-    devices: Registry<Connection>,
     open: OpenConnections<Connection>,
     newcomers: Arc<Newcomers<Connection>>,
     addresses: Arc<PerAddress>,
@@ -123,7 +120,6 @@ impl Listener {
             counters: Counters::default(),
             turns: Semaphore::new(limits.handshakes),
             tls,
-            devices: Registry::new(),
             open: OpenConnections::default(),
             newcomers: Arc::new(Newcomers::new(limits.logins, limits.patience)),
             addresses: PerAddress::new(limits.per_address, limits.loopback),
@@ -155,11 +151,6 @@ impl Listener {
         Snapshot { newcomers, ..self.context.counters.snapshot() }
     }
 
-    /// Whether a device is connected now.
-    pub fn is_connected(&self, device: DeviceId) -> bool {
-        self.context.devices.get(device).is_some()
-    }
-
     async fn send_away(&self) {
         let before = self.snapshot();
         self.context.open.for_each(|connection| connection.close(Reason::Shutdown, &self.context));
@@ -174,29 +165,9 @@ impl Listener {
     }
 }
 
-impl Carrier for Listener {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        match self.context.devices.get(delivery.recipient.device) {
-            Some(connection) => connection.push(delivery, &self.context),
-            None => Handoff::Offline,
-        }
-    }
-}
-
 impl Context {
-    /// A device has logged in by `connection`. The older one ends now that the new one works
-    /// (`protocol/mcs.md` §5); Chromium opens two within a second of its start.
-    pub(crate) fn logged_in(&self, device: DeviceId, connection: &Arc<Connection>) {
-        self.counters.logins.add(1);
-        tracing::debug!(%device, "a device logged in");
-        if let Some(older) = self.devices.insert(device, connection.clone()) {
-            older.close(Reason::Replaced, self);
-        }
-    }
-
     pub(crate) fn ended(&self, connection: &Arc<Connection>, device: Option<DeviceId>, reason: Reason) {
         if let Some(device) = device {
-            self.devices.remove(device, connection);
             self.counters.logouts.add(1);
             tracing::debug!(%device, ?reason, "a device's connection ended");
         } else {

@@ -1,10 +1,10 @@
-//! Joins the listeners that devices and browsers stay connected to: they are a carrier for `delivery`, and ask
-//! it and `identity` what waits and who comes.
+//! Joins the listeners that devices and browsers stay connected to: they ask `delivery` and `identity` what
+//! waits and who comes.
 
 use std::sync::Arc;
 
 use cresset_api::PushService;
-use cresset_delivery::{Carrier, Delivery, Dispatcher, Handoff};
+use cresset_delivery::Dispatcher;
 use cresset_device::mozilla::{self, Browsers};
 use cresset_device::{Limits, Listener, Parts};
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -70,15 +70,8 @@ pub(crate) fn browsers(
     })
 }
 
-/// Takes deliveries to those who are connected, from before anybody can send.
-pub(crate) fn join(
-    listeners: &mut JoinSet<()>,
-    dispatcher: &Dispatcher,
-    devices: &Listener,
-    browsers: &Browsers,
-    mut stop: watch::Receiver<bool>,
-) {
-    dispatcher.set_carrier(Arc::new(Everybody { devices: devices.clone(), browsers: browsers.clone() }));
+/// Sends browsers away when the server ends.
+pub(crate) fn send_away(listeners: &mut JoinSet<()>, browsers: &Browsers, mut stop: watch::Receiver<bool>) {
     let serving = browsers.clone();
     listeners.spawn(async move {
         let stopped = async move {
@@ -86,21 +79,6 @@ pub(crate) fn join(
         };
         serving.serve(stopped).await;
     });
-}
-
-/// A device is at one of them, if at any.
-struct Everybody {
-    devices: Listener,
-    browsers: Browsers,
-}
-
-impl Carrier for Everybody {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        match self.devices.push(delivery) {
-            Handoff::Offline => self.browsers.push(delivery),
-            handoff => handoff,
-        }
-    }
 }
 
 fn limits(config: &Config) -> Limits {

@@ -181,7 +181,7 @@ impl Server {
             mcs_listeners,
             stopping.clone(),
         )?;
-        crate::devices::join(&mut listeners, &dispatcher, &devices, &browsers, stopping.clone());
+        crate::devices::send_away(&mut listeners, &browsers, stopping.clone());
         let courier = crate::outgoing::spawn(
             &mut listeners,
             &config.outgoing,

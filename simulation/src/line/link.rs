@@ -105,6 +105,9 @@ impl Link {
     }
 
     pub(super) fn authenticated(&mut self, known: bool, now: Timestamp) {
+        if self.closing.is_some() {
+            return;
+        }
         self.on_event(Event::Authenticated(known), now);
     }
 

@@ -1,6 +1,5 @@
 //! The server's process as the world sees it: started, asked, killed.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use cresset_message::{MessageId, Rejection};
@@ -10,7 +9,7 @@ use super::{Event, Report, World};
 use crate::clock::{DAY, HOUR, SECOND};
 use crate::courier::Desk;
 use crate::life::{Life, Parts};
-use crate::line::{House, Switchboard};
+use crate::line::House;
 use crate::model::Answer;
 
 impl World {
@@ -44,10 +43,8 @@ impl World {
             sabotage: self.sabotage,
             dice: Mutex::new(self.dice.apart()),
             fleeting: Mutex::default(),
-            registry: Mutex::new(BTreeMap::new()),
             courier: self.services.as_mut().map(Services::new_courier),
         });
-        house.dispatcher.set_carrier(Arc::new(Switchboard(Arc::downgrade(&house))));
         let life = self.life.as_ref().expect("it is the one that opened");
         life.spread(&house.dispatcher, &self.clock);
         if let Some(courier) = &house.courier {
@@ -58,17 +55,10 @@ impl World {
         self.say(|| "the server serves".into());
     }
 
-    /// Lines and house have each other: they are taken apart, or a million seeds fill the memory.
-    pub(super) fn leave_house(&mut self) {
-        if let Some(house) = self.house.take() {
-            house.registry().clear();
-        }
-    }
-
     /// The process ends as it stands. What was asked and not answered stays unanswered.
     pub(super) fn kill(&mut self) {
         self.life = None;
-        self.leave_house();
+        self.house = None;
         self.engine.crash();
         self.reports.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.ends.push(self.clock.run());

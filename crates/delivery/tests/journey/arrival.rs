@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cresset_delivery::{ArrivalError, Limits, Quotas};
-use cresset_message::Rejection;
+use cresset_message::{RegistrationId, Rejection};
 use cresset_store::Table;
 
 use crate::fanout::{Line, topic};
@@ -30,6 +30,47 @@ async fn of_two_connections_that_arrive_at_a_time_the_newer_one_is_pushed_to() {
     world.spread(NOW).await;
     let micros = |line: &Line| line.taken().iter().map(|id| id.micros).collect::<Vec<_>>();
     assert_eq!((micros(&older), micros(&newer)), (vec![], vec![id.micros]));
+}
+
+#[tokio::test]
+async fn the_older_of_two_connections_is_told_to_end_and_the_newer_has_all_that_comes() {
+    let world = World::new().await;
+    let phone = device(7);
+    let token = world.register(phone, 1).await;
+    world.join(1, "news").await;
+    let older = world.connect(phone).await;
+    let newer = world.connect(phone).await;
+    assert_eq!((older.is_replaced(), newer.is_replaced()), (true, false));
+    world.send(&token, None).await;
+    world.send_to(topic("news"), 1).await;
+    world.spread(NOW).await;
+    assert_eq!((older.taken().len(), newer.taken().len()), (0, 2));
+    // It takes its time to end.
+    world.dispatcher.left(phone, &(older.clone() as Arc<dyn cresset_delivery::Carrier>));
+    world.send(&token, None).await;
+    assert_eq!(newer.taken().len(), 1);
+}
+
+/// What its device carries has been read, without it, and nobody is there yet who could be told.
+#[tokio::test]
+async fn who_registers_while_its_device_arrives_is_pushed_to() {
+    let world = World::new().await;
+    let phone = device(7);
+    world.register(phone, 1).await;
+    let looking = world.engine.stop_at(Table::Registrations);
+    let (dispatcher, line) = (world.dispatcher.clone(), Arc::new(Line::default()));
+    let arrived = line.clone();
+    let arriving = tokio::spawn(async move { dispatcher.arrived(phone, arrived, NOW).await });
+    looking.reached().await;
+    world.register(phone, 2).await;
+    let id = RegistrationId { project: PROJECT, bucket: 0, slot: 2 };
+    world.dispatcher.registered(id, phone, NOW).await.unwrap();
+    looking.go();
+    arriving.await.unwrap().unwrap();
+    world.join(2, "news").await;
+    world.send_to(topic("news"), 1).await;
+    world.spread(NOW).await;
+    assert_eq!(line.taken().len(), 1);
 }
 
 /// The older one has arrived and is still being looked at.

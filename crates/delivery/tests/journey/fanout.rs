@@ -1,5 +1,6 @@
 //! Messages for topics and conditions: durable first, each member once, in order, whatever happens.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,18 +13,33 @@ use crate::world::{NOW, PROJECT, World, device, ids, message};
 
 /// A connection that takes everything.
 #[derive(Default)]
-pub(crate) struct Line(Mutex<Vec<MessageId>>);
+pub(crate) struct Line {
+    taken: Mutex<Vec<MessageId>>,
+    replaced: AtomicBool,
+}
 
 impl Line {
     pub(crate) fn taken(&self) -> Vec<MessageId> {
-        std::mem::take(&mut self.0.lock().unwrap())
+        std::mem::take(&mut self.taken.lock().unwrap())
+    }
+
+    pub(crate) fn seen(&self) -> Vec<MessageId> {
+        self.taken.lock().unwrap().clone()
+    }
+
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.replaced.load(Ordering::Relaxed)
     }
 }
 
 impl Carrier for Line {
     fn push(&self, delivery: &Delivery) -> Handoff {
-        self.0.lock().unwrap().push(delivery.id);
+        self.taken.lock().unwrap().push(delivery.id);
         Handoff::Accepted
+    }
+
+    fn replaced(&self) {
+        self.replaced.store(true, Ordering::Relaxed);
     }
 }
 
@@ -63,6 +79,15 @@ impl World {
     pub(crate) async fn connect(&self, device: DeviceId) -> Arc<Line> {
         let line = Arc::new(Line::default());
         self.dispatcher.arrived(device, line.clone(), NOW).await.unwrap();
+        line
+    }
+
+    /// All of them by one connection. Those without a registration yet are pushed to, but by no fan-out.
+    pub(crate) async fn connect_all(&self, devices: impl IntoIterator<Item = u64>) -> Arc<Line> {
+        let line = Arc::new(Line::default());
+        for id in devices {
+            self.dispatcher.arrived(device(id), line.clone(), NOW).await.unwrap();
+        }
         line
     }
 
@@ -251,7 +276,6 @@ async fn a_message_to_one_does_not_overtake_an_older_one_to_many() {
     let token = world.register(device(1), 1).await;
     world.join(1, "news").await;
     let line = world.connect(device(1)).await;
-    world.dispatcher.set_carrier(line.clone());
     let many = world.send_to(topic("news"), 1).await;
     let one = world.dispatcher.send(PROJECT, to(Target::Token(token), 2), false, NOW).await.unwrap();
     for _ in 0..100 {

@@ -1,10 +1,9 @@
 //! Device groups: who gets what is sent to one, and how long a group lives.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cresset_delivery::{Carrier, Delivery, GroupChange, GroupError, Handoff, Quotas};
+use cresset_delivery::{GroupChange, GroupError, Quotas};
 use cresset_message::{AndroidConfig, DeviceQuota, MessageId, ProjectNumber, Rejection};
 use cresset_store::{Batch, Table, tables};
 use cresset_wire::token::open_group_key;
@@ -13,16 +12,6 @@ use crate::fanout::topic;
 use crate::world::{NOW, PROJECT, World, device, ids, key, message};
 
 const OTHER: ProjectNumber = ProjectNumber(4_321);
-
-#[derive(Default)]
-struct Pushed(Mutex<Vec<MessageId>>);
-
-impl Carrier for Pushed {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        self.0.lock().unwrap().push(delivery.id);
-        Handoff::Accepted
-    }
-}
 
 impl World {
     async fn group(&self, name: &str, tokens: &[&str]) -> Result<String, GroupError> {
@@ -46,8 +35,7 @@ fn change<'a>(notification_key: &'a str, registration_ids: &'a [&'a str]) -> Gro
 #[tokio::test]
 async fn each_member_gets_it_once_under_an_id_of_its_own() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7, 8]).await;
     let (phone, tablet) = (device(7), device(8));
     // Two apps on one device, and one on another.
     let a = world.register(phone, 1).await;
@@ -61,27 +49,26 @@ async fn each_member_gets_it_once_under_an_id_of_its_own() {
     let found = [ids(&on_phone), ids(&world.pending(tablet, 10).await)].concat();
     assert_eq!(found.iter().collect::<HashSet<_>>().len(), 3, "{found:?}");
     assert!(found.contains(&answered));
-    assert_eq!(*pushed.0.lock().unwrap(), found, "and what is pushed has the same ids");
+    assert_eq!(pushed.seen(), found, "and what is pushed has the same ids");
 }
 
 #[tokio::test]
 async fn all_members_have_it_durably_before_the_sender_is_answered() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7, 8]).await;
     let (a, b) = (world.register(device(7), 1).await, world.register(device(8), 2).await);
     let group = world.group("user-42", &[&a, &b]).await.unwrap();
     world.engine.writes.forget_permits(usize::MAX);
     let send = world.try_send(&group, false);
     assert!(tokio::time::timeout(Duration::from_millis(10), send).await.is_err());
-    assert!(pushed.0.lock().unwrap().is_empty());
+    assert!(pushed.seen().is_empty());
     // One write is all it takes, and it goes on though the sender has left.
     world.engine.writes.add_permits(1);
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!((world.rows(device(7)).await, world.rows(device(8)).await), (1, 1));
-    assert_eq!(pushed.0.lock().unwrap().len(), 2);
+    assert_eq!(pushed.seen().len(), 2);
 }
 
 #[tokio::test]
@@ -259,8 +246,7 @@ async fn what_one_member_may_not_get_is_refused_before_anything_is_stored() {
 #[tokio::test]
 async fn now_or_never_does_not_wait_for_what_is_older() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7]).await;
     let token = world.register(device(7), 1).await;
     let group = world.group("user-42", &[&token]).await.unwrap();
     world.join(1, "news").await;
@@ -269,21 +255,20 @@ async fn now_or_never_does_not_wait_for_what_is_older() {
     let mut fleeting = message(&group, None);
     fleeting.android = Some(AndroidConfig { ttl: Some(Duration::ZERO), ..AndroidConfig::default() });
     let id = world.dispatcher.send(PROJECT, fleeting, false, NOW).await.unwrap();
-    assert_eq!(*pushed.0.lock().unwrap(), [id]);
+    assert_eq!(pushed.seen(), [id]);
     spreading.go();
 }
 
 #[tokio::test]
 async fn now_or_never_is_pushed_to_each_member_and_not_stored() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7, 8]).await;
     let (a, b) = (world.register(device(7), 1).await, world.register(device(8), 2).await);
     let group = world.group("user-42", &[&a, &b]).await.unwrap();
     let mut fleeting = message(&group, None);
     fleeting.android = Some(AndroidConfig { ttl: Some(Duration::ZERO), ..AndroidConfig::default() });
     world.dispatcher.send(PROJECT, fleeting, false, NOW).await.unwrap();
-    assert_eq!(pushed.0.lock().unwrap().len(), 2);
+    assert_eq!(pushed.seen().len(), 2);
     assert_eq!((world.rows(device(7)).await, world.rows(device(8)).await), (0, 0));
 }
 

@@ -1,23 +1,12 @@
 //! One message for many tokens: what became of each, and that it is durable for all at once.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cresset_delivery::{Carrier, Delivery, Handoff, Quotas};
+use cresset_delivery::Quotas;
 use cresset_message::{AndroidConfig, DeviceQuota, Message, MessageId, ProjectNumber, Rejection};
 
 use crate::world::{NOW, PROJECT, World, device, ids, message};
-
-#[derive(Default)]
-struct Pushed(Mutex<Vec<MessageId>>);
-
-impl Carrier for Pushed {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        self.0.lock().unwrap().push(delivery.id);
-        Handoff::Accepted
-    }
-}
 
 /// Everybody does what can be done: on one thread and in memory, that takes some turns and no time.
 async fn rest() {
@@ -50,8 +39,7 @@ impl World {
 #[tokio::test]
 async fn each_token_has_its_outcome_in_its_place() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7, 8, 9]).await;
     let a = world.register(device(7), 1).await;
     let b = world.register(device(8), 2).await;
     let gone = world.register(device(9), 3).await;
@@ -65,7 +53,7 @@ async fn each_token_has_its_outcome_in_its_place() {
     let sent: Vec<MessageId> = outcomes.into_iter().flatten().collect();
     assert_eq!(ids(&world.pending(device(7), 10).await), [sent[0], sent[2]], "twice, in order");
     assert_eq!(ids(&world.pending(device(8), 10).await), [sent[1]]);
-    assert_eq!(*pushed.0.lock().unwrap(), sent, "and what is pushed has the same ids, in order");
+    assert_eq!(pushed.seen(), sent, "and what is pushed has the same ids, in order");
     let content = &world.pending(device(8), 10).await[0];
     assert!(matches!(&content.content, cresset_delivery::Content::Message(m) if m.data == to_nobody().data));
 }
@@ -104,8 +92,7 @@ async fn what_is_refused_for_one_is_refused_for_many() {
 #[tokio::test]
 async fn a_thousand_are_durable_in_one_write_before_anybody_is_told() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all(1..=1_000).await;
     let mut tokens = Vec::new();
     for slot in 0..1_000 {
         tokens.push(world.register(device(u64::from(slot) + 1), slot).await);
@@ -116,13 +103,13 @@ async fn a_thousand_are_durable_in_one_write_before_anybody_is_told() {
     let send = tokio::spawn(send);
     rest().await;
     assert!(!send.is_finished(), "nothing is durable yet");
-    assert!(pushed.0.lock().unwrap().is_empty(), "and nothing is pushed");
+    assert!(pushed.seen().is_empty(), "and nothing is pushed");
     // One write is all it takes, and it goes on though the sender has left.
     send.abort();
     rest().await;
     world.engine.writes.add_permits(1);
     rest().await;
-    let pushed: HashSet<MessageId> = pushed.0.lock().unwrap().iter().copied().collect();
+    let pushed: HashSet<MessageId> = pushed.seen().into_iter().collect();
     assert_eq!(pushed.len(), 1_000);
     for id in [1, 500, 1_000] {
         let waiting = world.pending(device(id), 10).await;
@@ -145,8 +132,7 @@ async fn a_large_message_reaches_all_too() {
 #[tokio::test]
 async fn what_the_store_cannot_take_is_told_of_each() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7]).await;
     let token = world.register(device(7), 1).await;
     world.engine.refuse(true);
     let outcomes = world.send_many(&[&token, "not-a-token", &token]).await;
@@ -155,7 +141,7 @@ async fn what_the_store_cannot_take_is_told_of_each() {
     let unavailable = std::mem::discriminant(&Rejection::Unavailable { retry_after: Duration::ZERO });
     let malformed = std::mem::discriminant(&Rejection::MalformedToken);
     assert_eq!(words, [Err(unavailable), Err(malformed), Err(unavailable)]);
-    assert!(pushed.0.lock().unwrap().is_empty());
+    assert!(pushed.seen().is_empty());
     world.engine.refuse(false);
     assert_eq!(world.rows(device(7)).await, 0);
 }
@@ -163,14 +149,13 @@ async fn what_the_store_cannot_take_is_told_of_each() {
 #[tokio::test]
 async fn now_or_never_is_pushed_and_not_kept() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7]).await;
     let token = world.register(device(7), 1).await;
     let android = AndroidConfig { ttl: Some(Duration::ZERO), ..Default::default() };
     let message = Message { android: Some(android), ..to_nobody() };
     let outcomes = world.send_message_to(message, &[&token, &token], false).await;
-    assert_eq!(outcomes.into_iter().flatten().collect::<Vec<_>>(), *pushed.0.lock().unwrap());
-    assert_eq!(pushed.0.lock().unwrap().len(), 2);
+    assert_eq!(outcomes.into_iter().flatten().collect::<Vec<_>>(), pushed.seen());
+    assert_eq!(pushed.seen().len(), 2);
     assert_eq!(world.rows(device(7)).await, 0);
 }
 

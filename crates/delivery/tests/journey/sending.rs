@@ -1,40 +1,27 @@
 //! Accepting, durability, and the order of ids.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use cresset_delivery::{Carrier, Delivery, Handoff};
-use cresset_message::{MessageId, Timestamp};
+use cresset_message::Timestamp;
 
 use crate::world::{NOW, PROJECT, World, device, dispatcher, message};
-
-#[derive(Default)]
-struct Pushed(Mutex<Vec<MessageId>>);
-
-impl Carrier for Pushed {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        self.0.lock().unwrap().push(delivery.id);
-        Handoff::Accepted
-    }
-}
 
 #[tokio::test]
 async fn what_became_durable_is_pushed_even_if_the_sender_left() {
     let world = World::new().await;
-    let pushed = Arc::new(Pushed::default());
-    world.dispatcher.set_carrier(pushed.clone());
+    let pushed = world.connect_all([7]).await;
     let phone = device(7);
     let token = world.register(phone, 1).await;
     let held = world.engine.writes.forget_permits(usize::MAX);
     let send = world.dispatcher.send(PROJECT, message(&token, None), false, NOW);
     assert!(tokio::time::timeout(Duration::from_millis(10), send).await.is_err(), "nothing is durable yet");
-    assert!(pushed.0.lock().unwrap().is_empty(), "and nothing is pushed");
+    assert!(pushed.seen().is_empty(), "and nothing is pushed");
     world.engine.writes.add_permits(held);
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!(world.rows(phone).await, 1);
-    assert_eq!(pushed.0.lock().unwrap().len(), 1);
+    assert_eq!(pushed.seen().len(), 1);
 }
 
 #[tokio::test]

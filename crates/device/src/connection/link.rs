@@ -274,6 +274,9 @@ impl Link {
     }
 
     pub(super) fn authenticated(&mut self, known: bool, socket: &TcpStream, now: Timestamp) {
+        if self.closing.is_some() {
+            return;
+        }
         self.on_event(Event::Authenticated(known), socket, now);
         let waiting = std::mem::take(&mut self.waiting);
         self.decode(&waiting, socket, now);

@@ -13,7 +13,6 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
-use cresset_delivery::{Carrier, Delivery, Handoff};
 use cresset_message::DeviceId;
 use cresset_wire::mozilla::MAX_FRAME;
 use http::{HeaderMap, HeaderName, StatusCode, header};
@@ -25,7 +24,6 @@ use super::counters::{Counters, Snapshot};
 use super::session::Reason;
 use crate::backend::Inbox;
 use crate::listener::Clock;
-use crate::registry::Registry;
 use cresset_admission::{OpenConnections, PerAddress, Place, RareLog};
 
 /// What Firefox asks for, and is told (RFC 6455 §1.9).
@@ -78,7 +76,8 @@ pub struct Peer {
     pub secure: bool,
 }
 
-/// The server side of Mozilla's protocol: a [`Carrier`] for the browsers connected to it.
+/// The server side of Mozilla's protocol. Each browser that says hello is a
+/// [`Carrier`](cresset_delivery::Carrier).
 #[derive(Clone)]
 pub struct Browsers {
     context: Arc<Context>,
@@ -94,7 +93,6 @@ pub(crate) struct Context {
     pub(crate) counters: Counters,
     /// What the store would not do.
     pub(crate) complaints: RareLog,
-    pub(crate) devices: Registry<Connection>,
     limits: Limits,
     open: OpenConnections<Connection>,
     addresses: Arc<PerAddress>,
@@ -120,7 +118,6 @@ impl Browsers {
             randomness,
             counters: Counters::default(),
             complaints: RareLog::default(),
-            devices: Registry::new(),
             open: OpenConnections::default(),
             addresses: PerAddress::new(limits.per_address, limits.loopback),
             hello_addresses: PerAddress::new(limits.hellos_per_address, limits.loopback),
@@ -157,15 +154,6 @@ impl Browsers {
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
         self.context.counters.snapshot()
-    }
-}
-
-impl Carrier for Browsers {
-    fn push(&self, delivery: &Delivery) -> Handoff {
-        match self.context.devices.get(delivery.recipient.device) {
-            Some(connection) => connection.push(delivery, (self.context.clock)()),
-            None => Handoff::Offline,
-        }
     }
 }
 
@@ -240,10 +228,7 @@ impl Context {
     }
 
     pub(crate) fn ended(&self, connection: &Arc<Connection>, device: Option<DeviceId>, reason: Reason) {
-        if let Some(device) = device {
-            self.devices.remove(device, connection);
-            self.counters.left.add(1);
-        }
+        self.counters.left.add(usize::from(device.is_some()));
         tracing::debug!(?device, ?reason, "a browser's connection ended");
         self.open.remove(connection);
         self.counters.ended(reason);

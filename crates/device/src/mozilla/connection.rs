@@ -120,7 +120,7 @@ impl Link {
     }
 }
 
-/// A connection as fan-outs know it.
+/// A connection as those who push know it.
 struct Line {
     connection: Arc<Connection>,
     context: Arc<Context>,
@@ -129,6 +129,10 @@ struct Line {
 impl Carrier for Line {
     fn push(&self, delivery: &Delivery) -> Handoff {
         self.connection.push(delivery, (self.context.clock)())
+    }
+
+    fn replaced(&self) {
+        self.connection.end(Reason::Replaced);
     }
 }
 
@@ -294,14 +298,15 @@ impl Task {
         let arrived = context.inbox.arrived(device, line.clone(), now).await;
         // It may have been made known even if not all went well.
         self.open.line = Some((device, line));
-        if let Err(error) = arrived {
-            return self.unavailable("what waits for a browser could not be looked at", &error);
+        match arrived {
+            Ok(true) => {}
+            Ok(false) => return self.event(Event::End(Reason::Replaced)),
+            Err(error) => {
+                return self.unavailable("what waits for a browser could not be looked at", &error);
+            }
         }
         if connection.device.set(device).is_ok() {
             context.counters.greeted.add(1);
-            if let Some(older) = context.devices.insert(device, connection) {
-                older.end(Reason::Replaced);
-            }
         }
         context.counters.new.add(usize::from(!known));
         self.uaid = Some(uaid);

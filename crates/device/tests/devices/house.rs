@@ -1,7 +1,7 @@
 //! A listener, an inbox in memory, and a way in.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,9 @@ const START: Timestamp = Timestamp::from_secs(1_700_000_000);
 pub(crate) struct Store {
     rows: Mutex<BTreeMap<(DeviceId, MessageId), Arc<Delivery>>>,
     acknowledged: Mutex<Vec<MessageId>>,
+    lines: Mutex<BTreeMap<DeviceId, Arc<dyn Carrier>>>,
+    /// A newer connection always arrives first.
+    pub(crate) overtaken: AtomicBool,
     /// How long a read takes, after it has seen the rows.
     pub(crate) slowness: Mutex<Duration>,
 }
@@ -74,11 +77,23 @@ impl Inbox for Store {
         })
     }
 
-    fn arrived(&self, _: DeviceId, _: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, ()> {
-        Box::pin(async { Ok(()) })
+    fn arrived(&self, device: DeviceId, line: Arc<dyn Carrier>, _: Timestamp) -> Answer<'_, bool> {
+        if self.overtaken.load(Ordering::Relaxed) {
+            return Box::pin(async { Ok(false) });
+        }
+        let before = self.lines.lock().unwrap().insert(device, line);
+        if let Some(before) = before {
+            before.replaced();
+        }
+        Box::pin(async { Ok(true) })
     }
 
-    fn left(&self, _: DeviceId, _: &Arc<dyn Carrier>) {}
+    fn left(&self, device: DeviceId, line: &Arc<dyn Carrier>) {
+        let mut lines = self.lines.lock().unwrap();
+        if lines.get(&device).is_some_and(|known| Arc::ptr_eq(known, line)) {
+            lines.remove(&device);
+        }
+    }
 }
 
 /// Knows every device by [`TOKEN`].
@@ -162,11 +177,7 @@ impl House {
         options: ConnectOptions,
     ) -> Result<Connection, Error> {
         let credentials = Credentials { android_id: device, security_token: TOKEN };
-        let connection = timeout(SOON, self.client().connect(&credentials, options)).await.unwrap();
-        if connection.is_ok() {
-            eventually(|| self.listener.is_connected(DeviceId::new(device).unwrap())).await;
-        }
-        connection
+        timeout(SOON, self.client().connect(&credentials, options)).await.unwrap()
     }
 
     /// A message that is in no inbox yet.
@@ -192,7 +203,8 @@ impl House {
     }
 
     pub(crate) fn push(&self, delivery: &Arc<Delivery>) -> Handoff {
-        self.listener.push(delivery)
+        let line = self.store.lines.lock().unwrap().get(&delivery.recipient.device).cloned();
+        line.map_or(Handoff::Offline, |line| line.push(delivery))
     }
 
     /// Stores, then pushes.

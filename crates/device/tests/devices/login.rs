@@ -1,6 +1,8 @@
+use std::sync::atomic::Ordering;
+
 use cresset_device_client::{ConnectOptions, Credentials, Error};
 
-use crate::house::{House, eventually, next};
+use crate::house::{House, TOKEN, eventually, next};
 
 #[tokio::test]
 async fn a_wrong_token_is_told_so() {
@@ -23,6 +25,18 @@ async fn a_new_login_ends_the_older_connection() {
     eventually(|| house.listener.snapshot().connections == 1).await;
     let snapshot = house.listener.snapshot();
     assert_eq!((snapshot.devices, snapshot.replaced), (1, 1));
+}
+
+#[tokio::test]
+async fn a_login_that_a_newer_one_has_overtaken_ends_as_replaced() {
+    let house = House::start().await;
+    house.store.overtaken.store(true, Ordering::Relaxed);
+    let credentials = Credentials { android_id: 1, security_token: TOKEN };
+    let refused = house.client().connect(&credentials, ConnectOptions::default()).await;
+    assert!(refused.is_err());
+    eventually(|| house.listener.snapshot().connections == 0).await;
+    let snapshot = house.listener.snapshot();
+    assert_eq!((snapshot.logins, snapshot.replaced), (0, 1));
 }
 
 #[tokio::test]
