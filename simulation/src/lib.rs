@@ -21,7 +21,7 @@
 //!   app was told by `deleted_messages` of as many as are missing; or (groups) quotas let a member go
 //!   without. A member of a set counts if it certainly was one from before the message was sent until its
 //!   project was first seen with nothing left to spread.
-//! - **Twice on a connection**: never.
+//! - **Twice on a connection**: never, unless its registration moved to another device and back in between.
 //! - **Again after an acknowledgement**, on a connection begun after the server took it: never, unless a crash
 //!   came before the sets were saved (`tidy`, once a second); a crash came while the message was being
 //!   spread; its time had come and the clock was set back; or its registration moved to another device in

@@ -91,7 +91,15 @@ pub(crate) struct Registration {
     pub(crate) ended: Option<Moment>,
     pub(crate) topics: BTreeMap<usize, Vec<Change>>,
     /// When it was pointed at another device.
-    pub(crate) moved: Vec<Moment>,
+    pub(crate) moved: Vec<Move>,
+}
+
+/// A registration is pointed at another device.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Move {
+    pub(crate) begun: Moment,
+    /// When success was told.
+    pub(crate) done: Option<Moment>,
 }
 
 /// A topic joined or left.

@@ -161,11 +161,9 @@ impl Dispatcher {
             Some(delivery.expires),
         );
         self.traces.accepted(&mut batch, &delivery);
-        self.ids.mark(&mut batch, delivery.id);
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
         let stored = tokio::spawn(async move {
-            store.write(batch, now).await?;
-            ids.marked(delivery.id);
+            ids.write(&store, batch, Some(delivery.id), now).await?;
             after.push_in_turn(delivery, now);
             Ok(())
         });

@@ -345,9 +345,7 @@ impl FanOuts {
             batch.put(bodies::key(id), body.to_bytes(), Some(fanout.expires()));
             batch.put(jobs::key(id), record.to_bytes(), Some(fanout.expires()));
             self.traces.accepted_for_many(&mut batch, &fanout);
-            self.ids.mark(&mut batch, id);
-            self.store.write(batch, now).await.map_err(refusal)?;
-            self.ids.marked(id);
+            self.ids.write(&self.store, batch, Some(id), now).await.map_err(refusal)?;
         }
         self.jobs.open(job);
         Ok(())

@@ -6,21 +6,25 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use cresset_message::{MessageId, Timestamp};
 use cresset_store::tables::counters;
 use cresset_store::{Batch, Store, StoreError};
+use tokio::sync::{Mutex, MutexGuard};
 
-/// How far ids run ahead of the durable mark before it is written again: one small row a second.
-const GRAIN: u64 = 1_000_000;
+/// Microseconds by which the durable mark is ahead of ids when it is written: one small row a second.
+const AHEAD: u64 = 2_000_000;
 
-/// Where ids go on after a restart: beyond the mark by the grain, and once more by as much for
-/// writes that crossed each other.
-const MARGIN: u64 = 2 * GRAIN;
+/// Less than that much ahead, it is written again, by one of those who are still covered.
+const ENOUGH: u64 = AHEAD / 2;
 
 /// A mark so far ahead was made while the clock was wrong, and would keep ids wrong for ever.
 const MAX_AHEAD: u64 = 86_400 * 1_000_000;
 
-/// In microseconds: the id given out last, and the mark that is durable.
+/// In microseconds: the id given out last, and the mark that is durable. No id is stored beyond the mark, and
+/// the next run begins there.
 pub(crate) struct Ids {
     last: AtomicU64,
-    marked: AtomicU64,
+    mark: AtomicU64,
+    /// Held while a mark is written: of two that crossed each other the lower one could stay, however far the
+    /// clock had leapt between them.
+    writing: Mutex<()>,
 }
 
 impl Ids {
@@ -34,8 +38,8 @@ impl Ids {
             }
             usable
         });
-        let last = mark.map_or(0, |mark| mark.saturating_add(MARGIN));
-        Ok(Self { last: AtomicU64::new(last), marked: AtomicU64::new(mark.unwrap_or(0)) })
+        let mark = mark.unwrap_or(0);
+        Ok(Self { last: AtomicU64::new(mark), mark: AtomicU64::new(mark), writing: Mutex::default() })
     }
 
     /// Microseconds for a new id.
@@ -45,18 +49,39 @@ impl Ids {
         rise(last.unwrap_or_else(|last| last))
     }
 
-    /// Adds to the batch that stores a message, when it is time, that its id was given out.
-    pub(crate) fn mark(&self, batch: &mut Batch, id: MessageId) {
-        let marked = self.marked.load(Relaxed);
-        if id.micros.abs_diff(marked) >= GRAIN {
-            batch.put(counters::last_message(), counters::to_bytes(id.micros), None);
+    /// Writes a batch with rows of new ids, of which `newest` is the last.
+    pub(crate) async fn write(
+        &self,
+        store: &Store,
+        mut batch: Batch,
+        newest: Option<MessageId>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let next = match newest {
+            Some(id) => self.next_mark(id.micros).await,
+            None => None,
+        };
+        if let Some((mark, _)) = &next {
+            batch.put(counters::last_message(), counters::to_bytes(*mark), None);
         }
+        let written = store.write(batch, now).await?;
+        if let (Some((mark, _writing)), true) = (next, written) {
+            self.mark.store(mark, Relaxed);
+        }
+        Ok(written)
     }
 
-    /// The batch is durable.
-    pub(crate) fn marked(&self, id: MessageId) {
-        if id.micros.abs_diff(self.marked.load(Relaxed)) >= GRAIN {
-            self.marked.store(id.micros, Relaxed);
+    /// The mark to write with this id, if it is time.
+    async fn next_mark(&self, id: u64) -> Option<(u64, MutexGuard<'_, ()>)> {
+        let covers = |id: u64| id <= self.mark.load(Relaxed);
+        if covers(id.saturating_add(ENOUGH)) {
+            return None;
         }
+        let writing = match covers(id) {
+            true => self.writing.try_lock().ok()?,
+            false => self.writing.lock().await,
+        };
+        let is_time = !covers(id.saturating_add(ENOUGH));
+        is_time.then(|| (self.last.load(Relaxed).max(id).saturating_add(AHEAD), writing))
     }
 }

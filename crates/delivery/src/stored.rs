@@ -178,7 +178,7 @@ impl Dispatcher {
         verdict: Verdict,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let mut batch = Batch::default();
+        let (mut batch, mut notice) = (Batch::default(), None);
         if verdict.deleted > 0 {
             let record = InboxRecord {
                 registration: Some(registration.into()),
@@ -188,7 +188,7 @@ impl Dispatcher {
             };
             let id = self.next_id(now);
             batch.put(inbox::key(device, id), record.to_bytes(), Some(now + limits::MAX_TTL));
-            self.ids.mark(&mut batch, id);
+            notice = Some(id);
         }
         verdict.dropped.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         // While rows are made of a set, what is dropped of it would stand there again a moment later.
@@ -209,7 +209,7 @@ impl Dispatcher {
             if batch.ops.is_empty() {
                 break;
             }
-            self.store.write(std::mem::take(&mut batch), now).await?;
+            self.ids.write(&self.store, std::mem::take(&mut batch), notice.take(), now).await?;
         }
         let Some(bucket) = bucket else { return Ok(()) };
         // Of a set that could not be made rows of it may wait in both.

@@ -532,7 +532,8 @@ impl Dispatcher {
             ends.iter().for_each(|(id, _)| batch.delete(inbox::key(device, *id)));
             self.traces.ended(&self.store, &mut batch, ends, told, now).await?;
             let receipts = self.receipts(&mut batch, device, ends, now).await?;
-            self.store.write(batch, now).await?;
+            let newest = receipts.iter().map(|receipt| receipt.id()).max();
+            self.ids.write(&self.store, batch, newest, now).await?;
             self.receipts_are_stored(receipts);
             ends.iter().for_each(|(_, end)| self.traces.count(*end, 1));
         }

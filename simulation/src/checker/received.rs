@@ -6,7 +6,7 @@ use cresset_message::{MessageId, Rejection};
 
 use super::{Broken, Checker};
 use crate::journal::{Brought, Moment, Receipt};
-use crate::model::{Answer, Kind, Known, Sent, To};
+use crate::model::{Answer, Kind, Known, Move, Sent, To};
 
 impl Checker<'_> {
     pub(super) fn check_what_was_received(&mut self) {
@@ -115,17 +115,20 @@ impl Checker<'_> {
             by_connection.entry(receipt.connection).or_default().push(receipt.clone());
         }
         for receipts in by_connection.into_values() {
-            let mut seen = BTreeSet::new();
+            let mut seen = BTreeMap::new();
             let fresh: Vec<Receipt> = receipts
                 .into_iter()
                 .filter(|receipt| {
-                    let first = seen.insert(receipt.id);
-                    if !first {
+                    let first = seen.get(&receipt.id).copied();
+                    seen.entry(receipt.id).or_insert(receipt.at);
+                    let came_back =
+                        |first| receipt.app.is_some_and(|app| self.moves(app, first, receipt.at) > 1);
+                    if first.is_some_and(|first| !came_back(first)) {
                         let what = format!("{} twice on connection {}", receipt.id, receipt.connection);
                         let number = self.message_of(receipt).map(|(number, _)| number);
                         self.broke(Broken::Doubled, number, receipt.app, what);
                     }
-                    first
+                    first.is_none()
                 })
                 .collect();
             fresh.iter().for_each(|receipt| self.check_acknowledged(receipt));
@@ -221,7 +224,13 @@ impl Checker<'_> {
     }
 
     pub(super) fn has_moved(&self, app: usize, from: Moment, to: Moment) -> bool {
-        self.registrations_of(app).any(|(_, known)| known.moved.iter().any(|at| (from..=to).contains(at)))
+        self.moves(app, from, to) > 0
+    }
+
+    /// How often it may have moved.
+    fn moves(&self, app: usize, from: Moment, to: Moment) -> usize {
+        let between = |moved: &&Move| moved.begun <= to && moved.done.is_none_or(|done| done >= from);
+        self.registrations_of(app).map(|(_, known)| known.moved.iter().filter(between).count()).sum()
     }
 
     /// Nobody is refused who lives, and nothing breaks inside.

@@ -6,7 +6,7 @@ use cresset_message::Target;
 use super::setup::{number, topic};
 use super::{Acks, Event, Report, World};
 use crate::clock::{DAY, HOUR, MINUTE, SECOND};
-use crate::model::{Answer, Change, Condition, Kind, Sent, Terms, To, topic_name};
+use crate::model::{Answer, Change, Condition, Kind, Move, Sent, Terms, To, topic_name};
 
 impl World {
     pub(super) fn step(&mut self) {
@@ -180,7 +180,7 @@ impl World {
         if *self.apps[app].phones.last().expect("it is somewhere") != phone {
             self.apps[app].phones.push(phone);
             if let Some(registration) = self.apps[app].registration {
-                self.registrations[registration].moved.push(begun);
+                self.registrations[registration].moved.push(Move { begun, done: None });
             }
         }
         self.apps[app].trying.get_or_insert(begun);

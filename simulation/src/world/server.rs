@@ -153,7 +153,9 @@ impl World {
         let now = self.clock.run();
         if let Some(known) = self.apps[app].registration {
             let registration = &mut self.registrations[known];
-            registration.moved.push(now);
+            for moved in registration.moved.iter_mut().filter(|moved| moved.done.is_none()) {
+                moved.done = Some(now);
+            }
             if registration.token == token {
                 self.apps[app].trying = None;
                 return;

@@ -110,14 +110,10 @@ impl Dispatcher {
             last = Some(delivery.id);
         }
         self.traces.accepted_group(&mut batch, &deliveries);
-        if let Some(last) = last {
-            self.ids.mark(&mut batch, last);
-        }
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
         let stored = tokio::spawn(async move {
-            if let Some(last) = last {
-                store.write(batch, now).await?;
-                ids.marked(last);
+            if last.is_some() {
+                ids.write(&store, batch, last, now).await?;
             }
             for delivery in deliveries {
                 after.push_in_turn(delivery, now);

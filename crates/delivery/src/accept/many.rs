@@ -123,12 +123,10 @@ impl Dispatcher {
         let stored = tokio::spawn(async move {
             let mut failed = Vec::new();
             for (batch, deliveries) in batches {
-                if let Err(e) = store.write(batch, now).await {
+                let last = deliveries.last().map(|(_, last)| last.id);
+                if let Err(e) = ids.write(&store, batch, last, now).await {
                     failed.extend(deliveries.iter().map(|(place, _)| (*place, refusal(e.clone()))));
                     continue;
-                }
-                if let Some((_, last)) = deliveries.last() {
-                    ids.marked(last.id);
                 }
                 deliveries.into_iter().for_each(|(_, delivery)| after.push_in_turn(delivery, now));
             }
@@ -147,9 +145,6 @@ impl Dispatcher {
             let key = inbox::key(delivery.recipient.device, delivery.id);
             batch.put(key, row.to_bytes(), Some(delivery.expires));
             self.traces.accepted(&mut batch, delivery);
-        }
-        if let Some((_, last)) = deliveries.last() {
-            self.ids.mark(&mut batch, last.id);
         }
         // The store writes fastest in the order of keys.
         batch.ops.sort_unstable_by(|a, b| a.key().cmp(b.key()));

@@ -91,7 +91,6 @@ impl Dispatcher {
             receipt_for: Some(Timestamp::from_micros(id.micros)),
         };
         receipt.put(batch, project, now);
-        self.ids.mark(batch, receipt.id);
         Ok(Some(writing))
     }
 
@@ -99,7 +98,6 @@ impl Dispatcher {
     pub(crate) fn receipts_are_stored(&self, writing: Vec<Writing>) {
         self.upstream.count_receipts(writing.len());
         for one in writing {
-            self.ids.marked(one.id());
             one.done();
         }
     }

@@ -151,12 +151,10 @@ impl Dispatcher {
         };
         let mut batch = Batch::default();
         upstream.put(&mut batch, project, now);
-        self.ids.mark(&mut batch, upstream.id);
         // To its end even if the device does not wait for it: nobody may read past a row on its way.
         let (store, ids) = (self.store.clone(), self.ids.clone());
         let stored = tokio::spawn(async move {
-            store.write(batch, now).await?;
-            ids.marked(writing.id());
+            ids.write(&store, batch, Some(writing.id()), now).await?;
             writing.done();
             Ok(())
         });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cresset_message::Timestamp;
+use cresset_message::{Message, Timestamp};
 
 use crate::world::{NOW, PROJECT, World, device, dispatcher, message};
 
@@ -41,6 +41,37 @@ async fn ids_rise_though_the_clock_steps_back_and_the_server_starts_again() {
     assert!(third < fourth);
     let soon = fourth.micros - (NOW + hour).as_micros();
     assert!(soon < 3_000_000, "ids stay near the clock: {soon} µs ahead");
+}
+
+/// `cresset-simulate --seed 6077306` of an earlier version: what says where ids go on was overwritten by what was
+/// prepared before the clock leapt.
+#[tokio::test]
+async fn ids_rise_though_the_clock_leaps_forth_while_others_are_written_and_then_back() {
+    let world = World::new().await;
+    let token = world.register(device(7), 1).await;
+    world.engine.writes.forget_permits(usize::MAX);
+    let rest = async || {
+        for _ in 0..1_000 {
+            tokio::task::yield_now().await;
+        }
+    };
+    // It takes two writes, and of these the second comes after the other message.
+    let (sender, tokens) = (world.dispatcher.clone(), vec![token.clone(); 3_000]);
+    let large = Message { data: vec![("k".into(), "x".repeat(4_000))], ..message("", None) };
+    let many = tokio::spawn(async move { sender.send_many(PROJECT, large, tokens, false, NOW).await });
+    rest().await;
+    let (sender, later) = (world.dispatcher.clone(), NOW + Duration::from_secs(1_000));
+    let leapt = tokio::spawn(async move { sender.send(PROJECT, message(&token, None), false, later).await });
+    rest().await;
+    world.engine.writes.add_permits(2);
+    rest().await;
+    world.engine.writes.add_permits(1 << 20);
+    assert!(many.await.unwrap().iter().all(Result::is_ok));
+    let newest = leapt.await.unwrap().unwrap();
+    let token = world.register(device(8), 2).await;
+    let again = dispatcher(&world.store, NOW).await;
+    let next = again.send(PROJECT, message(&token, None), false, NOW).await.unwrap();
+    assert!(next > newest, "{next} after {newest}");
 }
 
 #[tokio::test]
