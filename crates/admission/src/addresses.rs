@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Counts connections by where they come from. It holds an entry for each address that has one
 /// open, so that it is bounded by them.
 #[derive(Debug)]
-pub struct PerAddress {
+pub(crate) struct PerAddress {
     /// 0 is no limit.
     limit: usize,
     /// Whether those from this machine count too. They usually are a proxy's, for many.
@@ -34,16 +34,16 @@ fn network(address: Ipv6Addr) -> u64 {
 }
 
 impl PerAddress {
-    pub fn new(limit: usize, loopback: bool) -> Arc<Self> {
+    pub(crate) fn new(limit: usize, loopback: bool) -> Arc<Self> {
         Arc::new(Self { limit, loopback, counts: Mutex::default() })
     }
 
-    pub fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
     /// A place for one connection, until it is dropped; `None` if the address has all of its own.
-    pub fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(crate) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         // A socket for both protocols shows IPv4 peers as ::ffff:192.0.2.1.
         let address = address.to_canonical();
         if self.limit == 0 || (address.is_loopback() && !self.loopback) {

@@ -9,7 +9,7 @@ use cresset_message::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::Place;
+use crate::addresses::Place;
 
 /// How soon to look again when nobody can be asked to give way, or one has been.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
@@ -21,7 +21,7 @@ pub trait Waiting {
     fn is_served(&self) -> bool;
 }
 
-pub struct Newcomers<C> {
+pub(crate) struct Newcomers<C> {
     permits: Arc<Semaphore>,
     patience: Duration,
     known: Mutex<Known<C>>,
@@ -35,13 +35,13 @@ struct Known<C> {
 
 impl<C: Waiting> Newcomers<C> {
     /// So many, who have `patience` each while others wait.
-    pub fn new(most: usize, patience: Duration) -> Self {
+    pub(crate) fn new(most: usize, patience: Duration) -> Self {
         let known = Known { came: 0, connections: BTreeMap::new() };
         Self { permits: Arc::new(Semaphore::new(most)), patience, known: Mutex::new(known) }
     }
 
     /// Waits for room for one more, and makes some if nobody else does: `send_away` ends a connection.
-    pub async fn room(
+    pub(crate) async fn room(
         &self,
         clock: &(dyn Fn() -> Timestamp + Send + Sync),
         send_away: impl Fn(&C),
@@ -75,7 +75,7 @@ impl<C: Waiting> Newcomers<C> {
         LOOK_AGAIN
     }
 
-    pub fn add(
+    pub(crate) fn add(
         self: &Arc<Self>,
         connection: &Arc<C>,
         permit: OwnedSemaphorePermit,
@@ -89,7 +89,7 @@ impl<C: Waiting> Newcomers<C> {
         Newcomer { number, newcomers: self.clone(), _permit: permit, _place: place }
     }
 
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.known().connections.len()
     }
 

@@ -2,6 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+/// How soon to look again whether all have ended.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Every connection, logged in or not, for the day of the shutdown.
 pub struct OpenConnections<C>(Mutex<HashMap<usize, Arc<C>>>);
@@ -21,8 +27,15 @@ impl<C> OpenConnections<C> {
         self.list().remove(&Arc::as_ptr(connection).addr());
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.list().is_empty()
+    pub fn count(&self) -> usize {
+        self.list().len()
+    }
+
+    /// Waits until there is none.
+    pub async fn all_ended(&self) {
+        while self.count() > 0 {
+            sleep(LOOK_AGAIN).await;
+        }
     }
 
     pub fn all(&self) -> Vec<Arc<C>> {

@@ -1,27 +1,11 @@
 //! What the listener has seen, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use cresset_admission::{Counter, Seen};
 
 use crate::session::Reason;
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: usize) {
-        self.0.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    pub(crate) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: Counter,
-    pub(crate) ended: Counter,
     pub(crate) logins: Counter,
     pub(crate) logouts: Counter,
     pub(crate) written: Counter,
@@ -29,9 +13,6 @@ pub(crate) struct Counters {
     pub(crate) undeliverable: Counter,
     pub(crate) resumed: Counter,
     pub(crate) upstream: Counter,
-    pub(crate) over_capacity: Counter,
-    pub(crate) over_address: Counter,
-    pub(crate) over_address_logins: Counter,
     pub(crate) gave_way: Counter,
     pub(crate) unreadable: Counter,
     pub(crate) logins_refused: Counter,
@@ -84,7 +65,6 @@ pub struct Snapshot {
 
 impl Counters {
     pub(crate) fn ended(&self, reason: Reason) {
-        self.ended.add(1);
         match reason {
             Reason::Unreadable => self.unreadable.add(1),
             Reason::LoginRefused => self.logins_refused.add(1),
@@ -97,24 +77,23 @@ impl Counters {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self, gate: Seen) -> Snapshot {
         // What ended is read first: a difference must not fall below zero.
-        let (ended, logouts) = (self.ended.get(), self.logouts.get());
+        let logouts = self.logouts.get();
         Snapshot {
-            connections: self.accepted.get().saturating_sub(ended),
+            connections: gate.connections,
             devices: self.logins.get().saturating_sub(logouts),
-            accepted: self.accepted.get(),
-            // The listener knows.
-            newcomers: 0,
+            accepted: gate.accepted,
+            newcomers: gate.newcomers,
             logins: self.logins.get(),
             resumed: self.resumed.get(),
             upstream: self.upstream.get(),
             written: self.written.get(),
             acknowledged: self.acknowledged.get(),
             undeliverable: self.undeliverable.get(),
-            over_capacity: self.over_capacity.get(),
-            over_address: self.over_address.get(),
-            over_address_logins: self.over_address_logins.get(),
+            over_capacity: gate.over_capacity,
+            over_address: gate.over_address,
+            over_address_logins: gate.over_address_logins,
             gave_way: self.gave_way.get(),
             unreadable: self.unreadable.get(),
             logins_refused: self.logins_refused.get(),

@@ -2,19 +2,17 @@
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_admission::{Newcomers, OpenConnections, PerAddress, Place};
-use cresset_message::{DeviceId, Timestamp};
+use cresset_admission::{Bounds, Entry, Gate, House, accept_until};
+use cresset_message::DeviceId;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use crate::backend::{Inbox, Logins};
 use crate::connection::Connection;
@@ -23,8 +21,7 @@ use crate::refusals::Refusals;
 use crate::session::Reason;
 use crate::tls::Tls;
 
-/// Tells the time; the caller's, because nobody here reads the clock.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub use cresset_admission::Clock;
 
 /// Data that a phone does not acknowledge for so long has not reached it. Long, for a radio may
 /// sleep; the device would reconnect at once if it noticed first.
@@ -35,8 +32,6 @@ const KEEPALIVE: Duration = Duration::from_secs(10 * 60);
 const KEEPALIVE_RETRY: Duration = Duration::from_secs(30);
 /// How long connections may take to end after a shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
-/// How long to leave `accept` alone after it failed: usually for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
@@ -74,6 +69,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.connections,
+            logins: self.logins,
+            patience: self.patience,
+            per_address: self.per_address,
+            logins_per_address: self.logins_per_address,
+            loopback: self.loopback,
+        }
+    }
+}
+
 /// The parts a listener is joined with.
 pub struct Parts {
     /// Of [`crate::server_config`].
@@ -101,11 +109,7 @@ pub(crate) struct Context {
     /// Of [`Limits::handshakes`].
     pub(crate) turns: Semaphore,
     tls: Arc<ServerConfig>,
-    limits: Limits,
-    open: OpenConnections<Connection>,
-    newcomers: Arc<Newcomers<Connection>>,
-    addresses: Arc<PerAddress>,
-    login_addresses: Arc<PerAddress>,
+    gate: Gate<Connection>,
     pub(crate) refusals: Refusals,
 }
 
@@ -115,17 +119,13 @@ impl Listener {
         let context = Context {
             logins,
             inbox,
+            gate: Gate::new("devices", &limits.bounds(), clock.clone()),
             clock,
             randomness,
             counters: Counters::default(),
             turns: Semaphore::new(limits.handshakes),
             tls,
-            open: OpenConnections::default(),
-            newcomers: Arc::new(Newcomers::new(limits.logins, limits.patience)),
-            addresses: PerAddress::new(limits.per_address, limits.loopback),
-            login_addresses: PerAddress::new(limits.logins_per_address, limits.loopback),
             refusals: Refusals::default(),
-            limits,
         };
         Self { context: Arc::new(context) }
     }
@@ -133,33 +133,20 @@ impl Listener {
     /// Serves devices on `sockets` until `shutdown` ends, then sends every device away and waits
     /// for that, but not for long.
     pub async fn serve(&self, sockets: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        for socket in sockets {
-            let accept = Accept { socket, context: self.context.clone(), stopped: stopped.clone() };
-            accepting.spawn(accept.run());
-        }
-        shutdown.await;
-        let _ = stop.send(true);
-        while accepting.join_next().await.is_some() {}
+        accept_until(&self.context, sockets, shutdown).await;
         self.send_away().await;
     }
 
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
-        let newcomers = self.context.newcomers.count() as u64;
-        Snapshot { newcomers, ..self.context.counters.snapshot() }
+        self.context.counters.snapshot(self.context.gate.seen())
     }
 
     async fn send_away(&self) {
         let before = self.snapshot();
-        self.context.open.for_each(|connection| connection.close(Reason::Shutdown, &self.context));
-        let all_ended = async {
-            while self.snapshot().connections > 0 {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let _ = timeout(SHUTDOWN, all_ended).await;
+        let open = self.context.gate.open();
+        open.for_each(|connection| connection.close(Reason::Shutdown, &self.context));
+        let _ = timeout(SHUTDOWN, open.all_ended()).await;
         let left = self.snapshot().connections;
         tracing::info!(devices = before.devices, left, "the device listener has stopped");
     }
@@ -173,100 +160,36 @@ impl Context {
         } else {
             tracing::debug!(?reason, "a connection ended without login");
         }
-        self.open.remove(connection);
         self.counters.ended(reason);
         self.refusals.ended(reason, (self.clock)());
+        self.gate.leave(connection);
     }
 }
 
-/// The loop of one listening socket.
-struct Accept {
-    socket: TcpListener,
-    context: Arc<Context>,
-    stopped: watch::Receiver<bool>,
-}
+impl House for Context {
+    type Connection = Connection;
 
-impl Accept {
-    async fn run(mut self) {
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            () = self.accept_all() => {}
-            _ = stopped.wait_for(|stopped| *stopped) => {}
-        }
+    fn gate(&self) -> &Gate<Connection> {
+        &self.gate
     }
 
-    async fn accept_all(&mut self) {
-        let context = &self.context;
-        loop {
-            match self.socket.accept().await {
-                // Who is to be refused is refused at once, also while others wait for room.
-                Ok((socket, peer)) => match context.places(peer.ip()) {
-                    Some(places) => {
-                        let give_way = |connection: &Connection| connection.close(Reason::GaveWay, context);
-                        let permit = context.newcomers.room(&*context.clock, give_way).await;
-                        context.admit(socket, places, permit);
-                    }
-                    None => drop(socket),
-                },
-                Err(error) => {
-                    let now = (context.clock)();
-                    context.refusals.accept.warn(now, || format!("devices cannot be accepted: {error}"));
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
-/// A connection's place among those of its address, and among those that have not logged in.
-struct Places {
-    open: Place,
-    login: Place,
-}
-
-impl Context {
-    fn places(&self, address: IpAddr) -> Option<Places> {
-        let now = (self.clock)();
-        let limit = self.limits.connections;
-        if self.counters.snapshot().connections >= limit as u64 {
-            self.counters.over_capacity.add(1);
-            self.refusals.capacity.warn(now, || format!("more than {limit} devices want to connect"));
-            return None;
-        }
-        let Some(open) = self.addresses.enter(address) else {
-            self.counters.over_address.add(1);
-            return self.too_many_of(address, &self.addresses, "connections");
-        };
-        let Some(login) = self.login_addresses.enter(address) else {
-            self.counters.over_address_logins.add(1);
-            return self.too_many_of(address, &self.login_addresses, "connections without a login");
-        };
-        Some(Places { open, login })
-    }
-
-    fn too_many_of(&self, address: IpAddr, counts: &PerAddress, what: &str) -> Option<Places> {
-        let limit = counts.limit();
-        self.refusals
-            .address
-            .warn((self.clock)(), || format!("{address} wants more than {limit} {what} of devices"));
-        None
-    }
-
-    fn admit(self: &Arc<Self>, socket: TcpStream, places: Places, permit: OwnedSemaphorePermit) {
+    fn admit(self: Arc<Self>, socket: TcpStream, entry: Entry) {
         let now = (self.clock)();
         if let Err(error) = prepare(&socket) {
             tracing::debug!("a socket could not be prepared: {error}");
         }
         match Tls::new(self.tls.clone()) {
             Ok(tls) => {
-                self.counters.accepted.add(1);
-                let connection = Connection::new(socket, tls, places.open, now);
-                self.open.add(&connection);
-                let newcomer = self.newcomers.add(&connection, permit, places.login, now);
-                tokio::spawn(connection.run(self.clone(), newcomer));
+                let connection = Connection::new(socket, tls, entry.place, now);
+                let newcomer = self.gate.enter(&connection, entry.login);
+                tokio::spawn(connection.run(self, newcomer));
             }
             Err(error) => self.refusals.tls.warn(now, || format!("TLS is not configured: {error}")),
         }
+    }
+
+    fn send_away(&self, connection: &Connection) {
+        connection.close(Reason::GaveWay, self);
     }
 }
 

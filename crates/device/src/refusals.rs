@@ -8,9 +8,6 @@ use crate::session::Reason;
 /// The lines of a device listener.
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    pub(crate) accept: RareLog,
-    pub(crate) capacity: RareLog,
-    pub(crate) address: RareLog,
     pub(crate) tls: RareLog,
     unreadable: RareLog,
     login_refused: RareLog,

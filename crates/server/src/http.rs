@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use cresset_admission::accept;
 use cresset_device::mozilla::Peer;
 use cresset_wire::http2::Repair;
 use hyper::service::Service as _;
@@ -32,9 +33,6 @@ const MAX_STREAMS: u32 = 500;
 
 /// Bytes of one request's headers. Access tokens may have 2 KB, cookies do not come here.
 const MAX_HEADERS: u32 = 64 * 1_024;
-
-/// After an error of accept (no file descriptors left): a pause, instead of a busy loop.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds, or says in one line why not.
 pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failure> {
@@ -69,14 +67,7 @@ impl Http {
         let connections = tracker::Tracker::default();
         loop {
             let (stream, peer) = tokio::select! {
-                accepted = listener.accept() => match accepted {
-                    Ok(accepted) => accepted,
-                    Err(e) => {
-                        self.door.accept_failed(&e);
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
-                        continue;
-                    }
-                },
+                accepted = accept(&listener, |e| self.door.accept_failed(&e)) => accepted,
                 () = stopped(&mut stop) => break,
             };
             // Who is to be refused is refused at once, also while others wait for room.

@@ -1,6 +1,6 @@
 //! What the listener has seen, for metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use cresset_admission::{Counter, Seen};
 
 use crate::session::{Counted, Reason};
 
@@ -21,33 +21,14 @@ pub const NACKS: [&str; 13] = [
     "QUOTA_EXCEEDED",
 ];
 
-/// A number that only grows.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(crate) fn add(&self, count: usize) {
-        self.0.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) accepted: Counter,
-    pub(crate) ended: Counter,
     pub(crate) logins: Counter,
     pub(crate) logouts: Counter,
     pub(crate) received: Counter,
     acks: Counter,
     nacks: [Counter; NACKS.len()],
     stanza_errors: Counter,
-    pub(crate) over_capacity: Counter,
-    pub(crate) over_address: Counter,
-    pub(crate) over_address_logins: Counter,
     gave_way: Counter,
     unreadable: Counter,
     logins_refused: Counter,
@@ -110,7 +91,6 @@ impl Counters {
     }
 
     pub(crate) fn ended(&self, reason: Reason) {
-        self.ended.add(1);
         match reason {
             Reason::Unreadable => self.unreadable.add(1),
             Reason::LoginRefused => self.logins_refused.add(1),
@@ -124,23 +104,22 @@ impl Counters {
         }
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self, gate: Seen) -> Snapshot {
         // What ended is read first: a difference must not fall below zero.
-        let (ended, logouts) = (self.ended.get(), self.logouts.get());
+        let logouts = self.logouts.get();
         Snapshot {
-            connections: self.accepted.get().saturating_sub(ended),
+            connections: gate.connections,
             app_servers: self.logins.get().saturating_sub(logouts),
-            // The listener knows.
-            newcomers: 0,
-            accepted: self.accepted.get(),
+            newcomers: gate.newcomers,
+            accepted: gate.accepted,
             logins: self.logins.get(),
             received: self.received.get(),
             acks: self.acks.get(),
             nacks: std::array::from_fn(|place| self.nacks[place].get()),
             stanza_errors: self.stanza_errors.get(),
-            over_capacity: self.over_capacity.get(),
-            over_address: self.over_address.get(),
-            over_address_logins: self.over_address_logins.get(),
+            over_capacity: gate.over_capacity,
+            over_address: gate.over_address,
+            over_address_logins: gate.over_address_logins,
             gave_way: self.gave_way.get(),
             unreadable: self.unreadable.get(),
             logins_refused: self.logins_refused.get(),

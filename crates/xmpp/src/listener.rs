@@ -3,21 +3,18 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::rand::SecureRandom;
-use cresset_admission::{Newcomers, OpenConnections, PerAddress, Place};
+use cresset_admission::{Bounds, Entry, Gate, House, accept_until};
 use cresset_delivery::Dispatcher;
 use cresset_identity::Identity;
-use cresset_message::{ProjectNumber, Timestamp};
+use cresset_message::ProjectNumber;
 use rustls::ServerConfig;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Connection, Order};
@@ -25,8 +22,7 @@ use crate::counters::{Counters, Snapshot};
 use crate::refusals::Refusals;
 use crate::session::Reason;
 
-/// Tells the time; the caller's, because nobody here reads the clock.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+pub use cresset_admission::Clock;
 
 /// Data that an app server does not acknowledge for so long has not reached it.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(120);
@@ -35,8 +31,6 @@ const KEEPALIVE: Duration = Duration::from_secs(5 * 60);
 const KEEPALIVE_RETRY: Duration = Duration::from_secs(30);
 /// How long connections may take to end once they have been told that time is up.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How long to leave `accept` alone after it failed: usually for want of file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The bounds of a listener.
 #[derive(Clone, Debug)]
@@ -75,6 +69,19 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            connections: self.connections,
+            logins: self.logins,
+            patience: self.patience,
+            per_address: self.per_address,
+            logins_per_address: self.logins_per_address,
+            loopback: self.loopback,
+        }
+    }
+}
+
 /// The parts a listener is joined with.
 pub struct Parts {
     pub tls: Arc<ServerConfig>,
@@ -101,10 +108,7 @@ pub(crate) struct Context {
     pub(crate) refusals: Refusals,
     pub(crate) tls: TlsAcceptor,
     limits: Limits,
-    open: OpenConnections<Connection>,
-    newcomers: Arc<Newcomers<Connection>>,
-    addresses: Arc<PerAddress>,
-    login_addresses: Arc<PerAddress>,
+    gate: Gate<Connection>,
     senders: Mutex<HashMap<ProjectNumber, usize>>,
 }
 
@@ -114,15 +118,12 @@ impl Listener {
         let context = Context {
             identity,
             dispatcher,
+            gate: Gate::new("app servers", &limits.bounds(), clock.clone()),
             clock,
             randomness,
             counters: Counters::default(),
             refusals: Refusals::default(),
             tls: TlsAcceptor::from(tls),
-            open: OpenConnections::default(),
-            newcomers: Arc::new(Newcomers::new(limits.logins, limits.patience)),
-            addresses: PerAddress::new(limits.per_address, limits.loopback),
-            login_addresses: PerAddress::new(limits.logins_per_address, limits.loopback),
             senders: Mutex::default(),
             limits,
         };
@@ -132,39 +133,25 @@ impl Listener {
     /// Serves app servers on `sockets` until `shutdown` ends. Then each is told to send elsewhere, and
     /// may finish what is under way, but not for long.
     pub async fn serve(&self, sockets: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
-        let (stop, stopped) = watch::channel(false);
-        let mut accepting = JoinSet::new();
-        for socket in sockets {
-            let accept = Accept { socket, context: self.context.clone(), stopped: stopped.clone() };
-            accepting.spawn(accept.run());
-        }
-        shutdown.await;
-        let _ = stop.send(true);
-        while accepting.join_next().await.is_some() {}
+        accept_until(&self.context, sockets, shutdown).await;
         self.drain().await;
     }
 
     /// The counters now.
     pub fn snapshot(&self) -> Snapshot {
-        let newcomers = self.context.newcomers.count() as u64;
-        Snapshot { newcomers, ..self.context.counters.snapshot() }
+        self.context.counters.snapshot(self.context.gate.seen())
     }
 
     async fn drain(&self) {
         let before = self.snapshot();
-        self.context.open.for_each(|connection| connection.order(Order::Drain));
-        if timeout(self.context.limits.drain, self.all_ended()).await.is_err() {
-            self.context.open.for_each(|connection| connection.order(Order::Shutdown));
-            let _ = timeout(LAST_WORDS, self.all_ended()).await;
+        let open = self.context.gate.open();
+        open.for_each(|connection| connection.order(Order::Drain));
+        if timeout(self.context.limits.drain, open.all_ended()).await.is_err() {
+            open.for_each(|connection| connection.order(Order::Shutdown));
+            let _ = timeout(LAST_WORDS, open.all_ended()).await;
         }
         let left = self.snapshot().connections;
         tracing::info!(app_servers = before.app_servers, left, "the XMPP listener has stopped");
-    }
-
-    async fn all_ended(&self) {
-        while self.snapshot().connections > 0 {
-            sleep(Duration::from_millis(10)).await;
-        }
     }
 }
 
@@ -189,9 +176,9 @@ impl Context {
     }
 
     pub(crate) fn ended(&self, connection: &Arc<Connection>, reason: Reason) {
-        self.open.remove(connection);
         self.counters.ended(reason);
         self.refusals.ended(reason, (self.clock)());
+        self.gate.leave(connection);
         tracing::debug!(?reason, "a connection of an app server ended");
     }
 
@@ -201,87 +188,24 @@ impl Context {
     }
 }
 
-/// The loop of one listening socket.
-struct Accept {
-    socket: TcpListener,
-    context: Arc<Context>,
-    stopped: watch::Receiver<bool>,
-}
+impl House for Context {
+    type Connection = Connection;
 
-impl Accept {
-    async fn run(mut self) {
-        let mut stopped = self.stopped.clone();
-        tokio::select! {
-            () = self.accept_all() => {}
-            _ = stopped.wait_for(|stopped| *stopped) => {}
-        }
+    fn gate(&self) -> &Gate<Connection> {
+        &self.gate
     }
 
-    async fn accept_all(&mut self) {
-        let context = &self.context;
-        let give_way = |connection: &Connection| connection.order(Order::GiveWay);
-        loop {
-            match self.socket.accept().await {
-                // Who is to be refused is refused at once, also while others wait for room.
-                Ok((socket, peer)) => match context.places(peer.ip()) {
-                    Some(places) => {
-                        let permit = context.newcomers.room(&*context.clock, give_way).await;
-                        context.admit(socket, places, permit);
-                    }
-                    None => drop(socket),
-                },
-                Err(error) => {
-                    let now = (context.clock)();
-                    context.refusals.accept.warn(now, || format!("app servers cannot be accepted: {error}"));
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        }
-    }
-}
-
-/// A connection's place among those of its address, and among those that have not logged in.
-struct Places {
-    open: Place,
-    login: Place,
-}
-
-impl Context {
-    fn places(&self, address: IpAddr) -> Option<Places> {
-        let limit = self.limits.connections;
-        if self.counters.snapshot().connections >= limit as u64 {
-            self.counters.over_capacity.add(1);
-            let text = || format!("more than {limit} app servers want to connect");
-            self.refusals.capacity.warn((self.clock)(), text);
-            return None;
-        }
-        let Some(open) = self.addresses.enter(address) else {
-            self.counters.over_address.add(1);
-            return self.too_many_of(address, &self.addresses, "connections");
-        };
-        let Some(login) = self.login_addresses.enter(address) else {
-            self.counters.over_address_logins.add(1);
-            return self.too_many_of(address, &self.login_addresses, "connections without a login");
-        };
-        Some(Places { open, login })
-    }
-
-    fn too_many_of(&self, address: IpAddr, counts: &PerAddress, what: &str) -> Option<Places> {
-        let limit = counts.limit();
-        let text = || format!("{address} wants more than {limit} {what} of app servers");
-        self.refusals.address.warn((self.clock)(), text);
-        None
-    }
-
-    fn admit(self: &Arc<Self>, socket: TcpStream, places: Places, permit: OwnedSemaphorePermit) {
+    fn admit(self: Arc<Self>, socket: TcpStream, entry: Entry) {
         if let Err(error) = prepare(&socket) {
             tracing::debug!("a socket could not be prepared: {error}");
         }
-        self.counters.accepted.add(1);
-        let connection = Connection::new(places.open);
-        self.open.add(&connection);
-        let newcomer = self.newcomers.add(&connection, permit, places.login, (self.clock)());
-        tokio::spawn(connection.run(socket, self.clone(), newcomer));
+        let connection = Connection::new(entry.place);
+        let newcomer = self.gate.enter(&connection, entry.login);
+        tokio::spawn(connection.run(socket, self, newcomer));
+    }
+
+    fn send_away(&self, connection: &Connection) {
+        connection.order(Order::GiveWay);
     }
 }
 

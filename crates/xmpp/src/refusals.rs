@@ -7,9 +7,6 @@ use crate::session::Reason;
 
 #[derive(Debug, Default)]
 pub(crate) struct Refusals {
-    pub(crate) accept: RareLog,
-    pub(crate) capacity: RareLog,
-    pub(crate) address: RareLog,
     /// What the store would not do.
     pub(crate) store: RareLog,
     unreadable: RareLog,

@@ -24,7 +24,7 @@ use super::counters::{Counters, Snapshot};
 use super::session::Reason;
 use crate::backend::Inbox;
 use crate::listener::Clock;
-use cresset_admission::{OpenConnections, PerAddress, Place, RareLog};
+use cresset_admission::{Addresses, OpenConnections, Places, RareLog};
 
 /// What Firefox asks for, and is told (RFC 6455 §1.9).
 const PROTOCOL: &str = "push-notification";
@@ -95,16 +95,9 @@ pub(crate) struct Context {
     pub(crate) complaints: RareLog,
     limits: Limits,
     open: OpenConnections<Connection>,
-    addresses: Arc<PerAddress>,
-    hello_addresses: Arc<PerAddress>,
+    addresses: Addresses,
     refusals: RareLog,
     stopping: AtomicBool,
-}
-
-/// A connection's place among those of its address, and among those that have said nothing.
-pub(crate) struct Places {
-    pub(crate) open: Place,
-    pub(crate) hello: Place,
 }
 
 impl Browsers {
@@ -119,8 +112,7 @@ impl Browsers {
             counters: Counters::default(),
             complaints: RareLog::default(),
             open: OpenConnections::default(),
-            addresses: PerAddress::new(limits.per_address, limits.loopback),
-            hello_addresses: PerAddress::new(limits.hellos_per_address, limits.loopback),
+            addresses: Addresses::new(limits.per_address, limits.hellos_per_address, limits.loopback),
             limits,
             refusals: RareLog::default(),
             stopping: AtomicBool::new(false),
@@ -143,12 +135,7 @@ impl Browsers {
             some.iter().for_each(|connection| connection.end(Reason::Shutdown));
             sleep(SENT_AWAY_TOGETHER).await;
         }
-        let all_ended = async {
-            while !self.context.open.is_empty() {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let _ = timeout(SHUTDOWN, all_ended).await;
+        let _ = timeout(SHUTDOWN, self.context.open.all_ended()).await;
     }
 
     /// The counters now.
@@ -183,7 +170,7 @@ async fn upgrade(
         .on_upgrade(move |socket| async move {
             let connection = Connection::new(places.open, (context.clock)());
             context.enter(&connection);
-            connection.run(socket, origin, places.hello, context).await;
+            connection.run(socket, origin, places.newcomer, context).await;
         })
 }
 
@@ -209,14 +196,12 @@ impl Context {
             self.refusals.warn(now, || format!("more than {limit} browsers want to connect"));
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
-        let places = self.addresses.enter(address).zip(self.hello_addresses.enter(address));
-        let Some((open, hello)) = places else {
+        self.addresses.enter(address).map_err(|_| {
             self.counters.over_address.add(1);
             self.refusals
                 .warn(now, || format!("{address} wants more connections of browsers than it may have"));
-            return Err(StatusCode::TOO_MANY_REQUESTS);
-        };
-        Ok(Places { open, hello })
+            StatusCode::TOO_MANY_REQUESTS
+        })
     }
 
     fn enter(&self, connection: &Arc<Connection>) {

@@ -1,7 +1,8 @@
 //! What became of browsers and their messages, for metrics.
 
+use cresset_admission::Counter;
+
 use super::session::Reason;
-use crate::counters::Counter;
 
 #[derive(Debug, Default)]
 pub(crate) struct Counters {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use cresset_admission::{PerAddress, Place, RareLog};
+use cresset_admission::{Addresses, Place, Places, RareLog, TooMany};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -55,8 +55,7 @@ impl Refusal {
 pub(crate) struct Door {
     connections: Arc<Semaphore>,
     most: usize,
-    addresses: Arc<PerAddress>,
-    silent_addresses: Arc<PerAddress>,
+    addresses: Addresses,
     accepted: AtomicU64,
     left: AtomicU64,
     silent: AtomicU64,
@@ -83,12 +82,14 @@ pub(crate) struct Snapshot {
 
 impl Door {
     pub(crate) fn new(limits: &Limits) -> Arc<Self> {
-        let per_address = |limit| PerAddress::new(limit, limits.count_loopback);
         Arc::new(Self {
             connections: Arc::new(Semaphore::new(limits.http_connections)),
             most: limits.http_connections,
-            addresses: per_address(limits.http_connections_per_address),
-            silent_addresses: per_address(limits.logins_per_address),
+            addresses: Addresses::new(
+                limits.http_connections_per_address,
+                limits.logins_per_address,
+                limits.count_loopback,
+            ),
             accepted: AtomicU64::new(0),
             left: AtomicU64::new(0),
             silent: AtomicU64::new(0),
@@ -113,15 +114,15 @@ impl Door {
 
     /// The places of one among those of its address, if that may have one more.
     pub(crate) fn places(&self, address: IpAddr) -> Option<Places> {
-        let Some(open) = self.addresses.enter(address) else {
-            self.refuse_address(Refusal::Address, address, &self.addresses);
-            return None;
+        let (refusal, limit, what) = match self.addresses.enter(address) {
+            Ok(places) => return Some(places),
+            Err(TooMany::Connections(limit)) => (Refusal::Address, limit, "HTTP connections"),
+            Err(TooMany::Newcomers(limit)) => {
+                (Refusal::AddressSilent, limit, "HTTP connections that ask for nothing")
+            }
         };
-        let Some(silent) = self.silent_addresses.enter(address) else {
-            self.refuse_address(Refusal::AddressSilent, address, &self.silent_addresses);
-            return None;
-        };
-        Some(Places { open, silent })
+        self.refuse(refusal, || format!("{address} wants more than {limit} {what}"));
+        None
     }
 
     /// Lets it in.
@@ -131,7 +132,7 @@ impl Door {
         Arc::new(Visit {
             door: self.clone(),
             came: Instant::now(),
-            silent: Mutex::new(Some(places.silent)),
+            silent: Mutex::new(Some(places.newcomer)),
             _place: places.open,
             _permit: permit,
         })
@@ -139,14 +140,6 @@ impl Door {
 
     fn is_full(&self) -> bool {
         self.connections.available_permits() == 0
-    }
-
-    fn refuse_address(&self, refusal: Refusal, address: IpAddr, counts: &PerAddress) {
-        let what = match refusal {
-            Refusal::AddressSilent => "HTTP connections that ask for nothing",
-            _ => "HTTP connections",
-        };
-        self.refuse(refusal, || format!("{address} wants more than {} {what}", counts.limit()));
     }
 
     /// Counts it, and says so now and then.
@@ -173,12 +166,6 @@ impl Door {
             refused: refused.to_vec(),
         }
     }
-}
-
-/// A connection's place among those of its address, and among those that are silent.
-pub(crate) struct Places {
-    open: Place,
-    silent: Place,
 }
 
 /// One connection, for as long as it is open.
