@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::server::Core;
+use crate::server::{Core, stopped};
 use crate::{clock, pki};
 
 /// Of the time that a shutdown may take, what is left for the last words to app servers and the store.
@@ -36,12 +36,7 @@ pub(crate) fn spawn(
         limits: limits(config),
     });
     let serving = listener.clone();
-    listeners.spawn(async move {
-        let stopped = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        serving.serve(sockets, stopped).await;
-    });
+    listeners.spawn(async move { serving.serve(sockets, stopped(&mut stop)).await });
     Ok(listener)
 }
 

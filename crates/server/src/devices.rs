@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::server::Core;
+use crate::server::{Core, stopped};
 use crate::{clock, pki};
 
 pub(crate) fn spawn(
@@ -39,12 +39,7 @@ pub(crate) fn spawn(
         limits: limits(config),
     });
     let serving = listener.clone();
-    listeners.spawn(async move {
-        let stopped = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        serving.serve(sockets, stopped).await;
-    });
+    listeners.spawn(async move { serving.serve(sockets, stopped(&mut stop)).await });
     Ok(listener)
 }
 
@@ -73,12 +68,7 @@ pub(crate) fn browsers(
 /// Sends browsers away when the server ends.
 pub(crate) fn send_away(listeners: &mut JoinSet<()>, browsers: &Browsers, mut stop: watch::Receiver<bool>) {
     let serving = browsers.clone();
-    listeners.spawn(async move {
-        let stopped = async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-        };
-        serving.serve(stopped).await;
-    });
+    listeners.spawn(async move { serving.serve(stopped(&mut stop)).await });
 }
 
 fn limits(config: &Config) -> Limits {

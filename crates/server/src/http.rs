@@ -22,6 +22,7 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::failure::Failure;
+use crate::server::stopped;
 use door::{Door, Refusal, Visit};
 
 /// Time from the first byte to the first request, and for the headers of each.
@@ -182,11 +183,6 @@ impl Http {
 
 fn is_unreadable(error: &(dyn std::error::Error + 'static)) -> bool {
     error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse)
-}
-
-pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that the server is gone, which is a stop too.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 enum Protocol {

@@ -268,6 +268,12 @@ fn local_address(listener: &tokio::net::TcpListener) -> Result<SocketAddr, Failu
     listener.local_addr().map_err(|e| Failure::new(format!("a listener has no address: {e}")))
 }
 
+/// Resolves when the server is to end.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that the server is gone, which is a stop too.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
 /// Resolves at SIGTERM or SIGINT.
 pub async fn asked_to_stop() -> Result<&'static str, Failure> {
     use tokio::signal::unix::{SignalKind, signal};

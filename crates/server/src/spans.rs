@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::clock;
-use crate::http::stopped;
 use crate::metrics::requests::name_of;
+use crate::server::stopped;
 
 /// Spans that wait to be sent; more are dropped, and counted.
 const WAITING: usize = 4_096;
