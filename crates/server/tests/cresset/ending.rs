@@ -4,18 +4,10 @@
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-use cresset_server::Server;
-use cresset_server::config::Config;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-async fn server(folder: &std::path::Path) -> Server {
-    let mut config = Config { data: folder.join("data"), ..Config::default() };
-    let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
-    config.listen.xmpp = any.to_string();
-    Server::start(&config).await.unwrap()
-}
+use crate::server;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_flight_is_answered_and_silence_is_not_waited_for() {

@@ -2,14 +2,15 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Stdio};
 
 use cresset_server::Server;
-use cresset_server::config::Config;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::{command, server};
 
 /// A server and its demo project, with an Android app and a web app.
 struct Place {
@@ -20,11 +21,7 @@ struct Place {
 impl Place {
     async fn open() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut config = Config { data: folder.path().join("data"), ..Config::default() };
-        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
-        config.listen.xmpp = any.to_string();
-        let server = Server::start(&config).await.unwrap();
+        let server = server(folder.path()).await;
         let place = Self { server, folder };
         place.run(&["project", "create", "demo"]);
         let add = ["project", "add-app", "demo", "--platform"];
@@ -45,13 +42,6 @@ impl Place {
     fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
-}
-
-/// The binary, with nothing of this process's environment that would lead it elsewhere.
-fn command(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_cresset"));
-    command.args(arguments).env("CRESSET_DATA", folder).env("HOME", folder).stdin(Stdio::null());
-    command
 }
 
 /// A `cresset listen`; killed when dropped.

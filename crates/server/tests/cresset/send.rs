@@ -2,14 +2,15 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use cresset_device_client::{Client, ConnectOptions, Connection, Endpoints, Received, Register3, Trust};
 use cresset_server::Server;
-use cresset_server::config::Config;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::{command, server};
 
 /// For anything that a test waits for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,11 +26,7 @@ struct Place {
 impl Place {
     async fn open() -> Self {
         let folder = TempDir::new().unwrap();
-        let mut config = Config { data: folder.path().join("data"), ..Config::default() };
-        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        (config.listen.https, config.listen.http, config.listen.mcs) = (any, any, any);
-        config.listen.xmpp = any.to_string();
-        let server = Server::start(&config).await.unwrap();
+        let server = server(folder.path()).await;
         let project = |arguments: &[&str]| {
             let ran = run(server.folder.path(), arguments, "");
             assert!(ran.status.success(), "{arguments:?}: {}", text(&ran.stderr));
@@ -88,15 +85,9 @@ async fn device(server: &Server, project_number: &str) -> (String, Connection) {
     (token, client.connect(&device, ConnectOptions::default()).await.unwrap())
 }
 
-/// The binary, with nothing of this process's environment that would lead it elsewhere.
+/// The command with `input`, to its end.
 fn run(folder: &Path, arguments: &[&str], input: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_cresset"))
-        .args(arguments)
-        .env("CRESSET_DATA", folder)
-        .env("HOME", folder)
-        .env_remove("GOOGLE_APPLICATION_CREDENTIALS")
-        .env_remove("GOOGLE_CLOUD_PROJECT")
-        .env_remove("GCLOUD_PROJECT")
+    let mut child = command(folder, arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
