@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use cresset_message::{Struct, Value as StructValue, last_wins, limits::MAX_TTL};
+use cresset_message::{Struct, last_wins, limits::MAX_TTL};
 
 use super::error::LegacyError;
 use super::schema::{Field, Kind, ObjectType};
@@ -126,7 +126,7 @@ impl<'a> Binder<'a> {
         match (token, field.kind) {
             (Token::Object, Kind::Object(kind)) => Ok(Some(Value::Record(self.object(kind)?))),
             (Token::Object, Kind::Data) => Ok(Some(Value::Pairs(self.data()?))),
-            (Token::Object, Kind::Sound) => Ok(Some(Value::Struct(self.free_object()?))),
+            (Token::Object, Kind::Sound) => Ok(Some(Value::Struct(self.json.fields()?))),
             (Token::List, Kind::Recipients | Kind::Args) => self.strings(field),
             (Token::Scalar(scalar), kind) => Ok(self.scalar(field, kind, scalar)),
             (token, kind) => {
@@ -251,36 +251,6 @@ impl<'a> Binder<'a> {
             }
         }
         Ok(())
-    }
-
-    fn free_object(&mut self) -> Read<Struct> {
-        let mut fields = Vec::new();
-        let mut first = true;
-        while let Some(key) = self.json.key(std::mem::take(&mut first))? {
-            let token = self.json.value(&key)?;
-            fields.push((key, self.free_value(token)?));
-        }
-        Ok(fields.into_iter().collect())
-    }
-
-    fn free_value(&mut self, token: Token<'a>) -> Read<StructValue> {
-        Ok(match token {
-            Token::Object => StructValue::Struct(self.free_object()?),
-            Token::List => {
-                let mut values = Vec::new();
-                while self.json.element(values.is_empty())? {
-                    let inner = self.json.value("")?;
-                    values.push(self.free_value(inner)?);
-                }
-                StructValue::List(values)
-            }
-            Token::Scalar(Scalar::Null) => StructValue::Null,
-            Token::Scalar(Scalar::Bool(value)) => StructValue::Bool(value),
-            Token::Scalar(Scalar::Unsigned(value)) => StructValue::Number(value as f64),
-            Token::Scalar(Scalar::Signed(value)) => StructValue::Number(value as f64),
-            Token::Scalar(Scalar::Double(value)) => StructValue::Number(value),
-            Token::Scalar(Scalar::String(text)) => StructValue::String(text.into_owned()),
-        })
     }
 
     fn misfit(&mut self, field: &'static Field, given: String) -> Option<Value<'a>> {

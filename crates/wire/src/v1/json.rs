@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use cresset_message::{Struct, Value as StructValue};
+
 /// Objects and lists inside each other (`protocol/http-v1.md` §3).
 pub(crate) const MAX_DEPTH: usize = 100;
 
@@ -111,6 +113,37 @@ impl<'a> Reader<'a> {
             Some(byte) if begins_value(byte) => Ok(true),
             Some(_) => self.fail("Expected a value or ] within an array."),
         }
+    }
+
+    /// Reads what is left of the object begun last, whatever stands in it.
+    pub(crate) fn fields(&mut self) -> Result<Struct> {
+        let mut fields = Vec::new();
+        while let Some(key) = self.key(fields.is_empty())? {
+            let token = self.value(&key)?;
+            fields.push((key, self.whole(token)?));
+        }
+        Ok(fields.into_iter().collect())
+    }
+
+    /// Reads what is left of a value, whatever it is.
+    fn whole(&mut self, token: Token<'a>) -> Result<StructValue> {
+        Ok(match token {
+            Token::Object => StructValue::Struct(self.fields()?),
+            Token::List => {
+                let mut values = Vec::new();
+                while self.element(values.is_empty())? {
+                    let inner = self.value("")?;
+                    values.push(self.whole(inner)?);
+                }
+                StructValue::List(values)
+            }
+            Token::Scalar(Scalar::Null) => StructValue::Null,
+            Token::Scalar(Scalar::Bool(value)) => StructValue::Bool(value),
+            Token::Scalar(Scalar::Unsigned(value)) => StructValue::Number(value as f64),
+            Token::Scalar(Scalar::Signed(value)) => StructValue::Number(value as f64),
+            Token::Scalar(Scalar::Double(value)) => StructValue::Number(value),
+            Token::Scalar(Scalar::String(text)) => StructValue::String(text.into_owned()),
+        })
     }
 
     /// Reads what is left of a value that nobody wants.

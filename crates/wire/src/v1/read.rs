@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use cresset_message::{FieldViolation, Rejection, Struct, Value as StructValue, last_wins};
+use cresset_message::{FieldViolation, Rejection, Struct, last_wins};
 
 use super::json::{Reader, Scalar, SyntaxError, Token};
 use super::scalar::{self, Moment, Span};
@@ -155,7 +155,7 @@ impl<'a> Binder<'a, '_> {
                 Ok(Some(Value::Record(record)))
             }
             (Token::Object, Kind::Map) => self.inside(Step::Field(field.name), Self::map).map(Some),
-            (Token::Object, Kind::Struct) => Ok(Some(Value::Struct(self.free_object()?))),
+            (Token::Object, Kind::Struct) => Ok(Some(Value::Struct(self.json.fields()?))),
             (Token::Object, _) => {
                 self.invalid(field.name, "Starting an object on a scalar field");
                 self.json.skip(&Token::Object)?;
@@ -234,35 +234,6 @@ impl<'a> Binder<'a, '_> {
             }
         }
         Ok(Cow::Borrowed(""))
-    }
-
-    fn free_object(&mut self) -> Read<Struct> {
-        let mut fields = Vec::new();
-        while let Some(key) = self.json.key(fields.is_empty())? {
-            let token = self.json.value(&key)?;
-            fields.push((key, self.free_value(token)?));
-        }
-        Ok(fields.into_iter().collect())
-    }
-
-    fn free_value(&mut self, token: Token<'a>) -> Read<StructValue> {
-        Ok(match token {
-            Token::Object => StructValue::Struct(self.free_object()?),
-            Token::List => {
-                let mut values = Vec::new();
-                while self.json.element(values.is_empty())? {
-                    let inner = self.json.value("")?;
-                    values.push(self.free_value(inner)?);
-                }
-                StructValue::List(values)
-            }
-            Token::Scalar(Scalar::Null) => StructValue::Null,
-            Token::Scalar(Scalar::Bool(value)) => StructValue::Bool(value),
-            Token::Scalar(Scalar::Unsigned(value)) => StructValue::Number(value as f64),
-            Token::Scalar(Scalar::Signed(value)) => StructValue::Number(value as f64),
-            Token::Scalar(Scalar::Double(value)) => StructValue::Number(value),
-            Token::Scalar(Scalar::String(text)) => StructValue::String(text.into_owned()),
-        })
     }
 
     /// One scalar, not null, as the field's kind; otherwise says what is wrong with it.
