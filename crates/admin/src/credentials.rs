@@ -1,19 +1,19 @@
 //! What push services of others know a project by.
 
-use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use cresset_identity::{ApnsCredential, ApnsSecret};
 use cresset_wire::es256::SigningKey;
-use http::{Request, StatusCode};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::{Admin, error, read, respond, with_id};
+use crate::given::{Json, Project};
+use crate::{Admin, error, respond};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct AddWebPushKey {
+pub(crate) struct AddWebPushKey {
     /// 32 bytes in base64url; without it one is made.
     #[serde(default)]
     private_key: Option<String>,
@@ -21,24 +21,16 @@ struct AddWebPushKey {
 
 pub(crate) async fn add_web_push_key(
     State(admin): State<Admin>,
-    Path(project): Path<String>,
-    request: Request<Body>,
+    Project(id): Project,
+    Json(add): Json<AddWebPushKey>,
 ) -> Response {
-    let id = match with_id(&project) {
-        Ok(id) => id,
-        Err(response) => return response,
-    };
-    let add: AddWebPushKey = match read(request).await {
-        Ok(add) => add,
-        Err(response) => return response,
-    };
     let made = admin.identity.add_web_push_key(&id, add.private_key.as_deref(), (admin.clock)()).await;
     respond(made.map(|key| json!({ "vapidKey": key.public_text() })))
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-struct SetApns {
+pub(crate) struct SetApns {
     bundle_id: String,
     production: bool,
     sandbox: bool,
@@ -54,17 +46,9 @@ struct SetApns {
 
 pub(crate) async fn set_apns(
     State(admin): State<Admin>,
-    Path(project): Path<String>,
-    request: Request<Body>,
+    Project(id): Project,
+    Json(set): Json<SetApns>,
 ) -> Response {
-    let id = match with_id(&project) {
-        Ok(id) => id,
-        Err(response) => return response,
-    };
-    let set: SetApns = match read(request).await {
-        Ok(set) => set,
-        Err(response) => return response,
-    };
     let secret = match secret(&set) {
         Ok(secret) => secret,
         Err(problem) => return error(StatusCode::BAD_REQUEST, problem),
@@ -98,13 +82,9 @@ fn secret(set: &SetApns) -> Result<ApnsSecret, &'static str> {
 
 pub(crate) async fn remove_apns(
     State(admin): State<Admin>,
-    Path((project, bundle)): Path<(String, String)>,
+    Project(id): Project,
+    Path((_, bundle)): Path<(String, String)>,
 ) -> Response {
-    match with_id(&project) {
-        Ok(id) => {
-            let removed = admin.identity.remove_apns_credentials(&id, &bundle, (admin.clock)()).await;
-            respond(removed.map(|removed| json!({ "removed": removed })))
-        }
-        Err(response) => response,
-    }
+    let removed = admin.identity.remove_apns_credentials(&id, &bundle, (admin.clock)()).await;
+    respond(removed.map(|removed| json!({ "removed": removed })))
 }

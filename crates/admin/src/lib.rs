@@ -2,6 +2,7 @@
 //! server over HTTP, to a data folder at rest by calling this router in its own process.
 
 mod credentials;
+mod given;
 mod render;
 mod topics;
 
@@ -15,11 +16,10 @@ use axum::routing::{get, post};
 use cresset_identity::{Identity, NewApp, ProjectError, is_passing};
 use cresset_message::{Platform, ProjectId, ProjectNumber, Timestamp};
 use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use given::{Json, Project};
 pub use topics::{TopicsApi, topics_router};
 
 /// Tells the time.
@@ -32,8 +32,6 @@ pub struct Admin {
     /// Bearer token that every request must show.
     pub token: Arc<str>,
 }
-
-const MAX_BODY: usize = 64 * 1_024;
 
 pub fn router(admin: Admin) -> Router {
     Router::new()
@@ -101,11 +99,7 @@ struct CreateProject {
     project_number: Option<u64>,
 }
 
-async fn create(State(admin): State<Admin>, request: Request<Body>) -> Response {
-    let create: CreateProject = match read(request).await {
-        Ok(create) => create,
-        Err(response) => return response,
-    };
+async fn create(State(admin): State<Admin>, Json(create): Json<CreateProject>) -> Response {
     let id: ProjectId = match create.project_id.parse() {
         Ok(id) => id,
         Err(problem) => return error(StatusCode::BAD_REQUEST, &format!("{problem}")),
@@ -122,11 +116,8 @@ async fn create(State(admin): State<Admin>, request: Request<Body>) -> Response 
     }
 }
 
-async fn delete(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
-    match with_id(&project) {
-        Ok(id) => respond(admin.identity.delete_project(&id, (admin.clock)()).await.map(|()| json!({}))),
-        Err(response) => response,
-    }
+async fn delete(State(admin): State<Admin>, Project(id): Project) -> Response {
+    respond(admin.identity.delete_project(&id, (admin.clock)()).await.map(|()| json!({})))
 }
 
 #[derive(Deserialize)]
@@ -147,19 +138,7 @@ enum AppPlatform {
     Web,
 }
 
-async fn add_app(
-    State(admin): State<Admin>,
-    Path(project): Path<String>,
-    request: Request<Body>,
-) -> Response {
-    let id = match with_id(&project) {
-        Ok(id) => id,
-        Err(response) => return response,
-    };
-    let add: AddApp = match read(request).await {
-        Ok(add) => add,
-        Err(response) => return response,
-    };
+async fn add_app(State(admin): State<Admin>, Project(id): Project, Json(add): Json<AddApp>) -> Response {
     let platform = match add.platform {
         AppPlatform::Android => Platform::Android,
         AppPlatform::Ios => Platform::Ios,
@@ -170,44 +149,18 @@ async fn add_app(
     respond(made.map(|app| json!({ "appId": app.as_str() })))
 }
 
-async fn add_api_key(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
-    match with_id(&project) {
-        Ok(id) => {
-            let made = admin.identity.add_api_key(&id, (admin.clock)()).await;
-            respond(made.map(|key| json!({ "apiKey": key })))
-        }
-        Err(response) => response,
-    }
+async fn add_api_key(State(admin): State<Admin>, Project(id): Project) -> Response {
+    let made = admin.identity.add_api_key(&id, (admin.clock)()).await;
+    respond(made.map(|key| json!({ "apiKey": key })))
 }
 
-async fn add_service_account_key(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
-    match with_id(&project) {
-        Ok(id) => {
-            let made = admin.identity.add_service_account_key(&id, (admin.clock)()).await;
-            respond(made.map(|file| file.0))
-        }
-        Err(response) => response,
-    }
+async fn add_service_account_key(State(admin): State<Admin>, Project(id): Project) -> Response {
+    let made = admin.identity.add_service_account_key(&id, (admin.clock)()).await;
+    respond(made.map(|file| file.0))
 }
 
-async fn user_credential(State(admin): State<Admin>, Path(project): Path<String>) -> Response {
-    match with_id(&project) {
-        Ok(id) => respond(admin.identity.user_credential(&id).map(|file| file.0)),
-        Err(response) => response,
-    }
-}
-
-fn with_id(project: &str) -> Result<ProjectId, Response> {
-    project.parse().map_err(|problem| error(StatusCode::BAD_REQUEST, &format!("{problem}")))
-}
-
-async fn read<T: DeserializeOwned>(request: Request<Body>) -> Result<T, Response> {
-    let body = Limited::new(request.into_body(), MAX_BODY).collect().await;
-    let bytes = match body {
-        Ok(body) => body.to_bytes(),
-        Err(_) => return Err(error(StatusCode::BAD_REQUEST, "The body could not be read.")),
-    };
-    serde_json::from_slice(&bytes).map_err(|e| error(StatusCode::BAD_REQUEST, &e.to_string()))
+async fn user_credential(State(admin): State<Admin>, Project(id): Project) -> Response {
+    respond(admin.identity.user_credential(&id).map(|file| file.0))
 }
 
 fn respond(result: Result<Value, ProjectError>) -> Response {
