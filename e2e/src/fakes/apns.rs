@@ -1,17 +1,18 @@
 //! APNs: devices, keys and certificates, and every check of Apple's on what is sent, in the order in
 //! which they are known to come (`protocol/apns.md` §3).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cresset_message::Timestamp;
 use cresset_wire::es256::Jwt;
 use serde_json::{Value, json};
 
-use super::listener::{Counts, Judge, Listener, Protocols};
-use super::{Answer, Authority, Clock, FakeError, Fault, Request};
+use super::listener::{Judge, Listener, Protocols};
+use super::{Answer, Authority, Clock, FakeError, Request, lock};
 
 /// Provider tokens serve for so long.
 const TOKEN_LIFE: Duration = Duration::from_secs(3_600);
@@ -146,10 +147,6 @@ impl Apns {
         &self.authority
     }
 
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.listener.address
-    }
-
     /// A team's key, for these bundle ids and what hangs on them.
     pub fn add_key(&self, key_id: &str, team_id: &str, public: [u8; 65], bundle_ids: &[&str]) {
         let topics = bundle_ids.iter().map(ToString::to_string).collect();
@@ -204,39 +201,14 @@ impl Apns {
     pub fn take_notifications(&self) -> Vec<Notification> {
         std::mem::take(&mut lock(&self.state.notifications).1)
     }
+}
 
-    pub fn counts(&self) -> Counts {
-        self.listener.counts()
-    }
+/// Its connections, and what goes wrong with them.
+impl Deref for Apns {
+    type Target = Listener;
 
-    /// The next requests meet this.
-    pub fn next(&self, count: usize, fault: &Fault) {
-        self.listener.next(count, fault);
-    }
-
-    pub fn faults_left(&self) -> usize {
-        self.listener.faults_left()
-    }
-
-    pub fn forget_faults(&self) {
-        self.listener.forget_faults();
-    }
-
-    /// Connections on which an answer may not have got through, because of a fault.
-    pub fn troubled(&self) -> HashSet<u64> {
-        self.listener.troubled()
-    }
-
-    pub fn refuse_connections(&self, refuse: bool) {
-        self.listener.refuse_connections(refuse);
-    }
-
-    pub async fn set_streams(&self, most: u32) {
-        self.listener.set_streams(most).await;
-    }
-
-    pub async fn cut_all(&self) {
-        self.listener.cut_all().await;
+    fn deref(&self) -> &Listener {
+        &self.listener
     }
 }
 
@@ -441,8 +413,4 @@ fn is_uuid(text: &str) -> bool {
     let groups: Vec<&str> = text.split('-').collect();
     let lengths = groups.iter().map(|group| group.len());
     lengths.eq([8, 4, 4, 4, 12]) && groups.iter().all(|g| g.bytes().all(|b| b.is_ascii_hexdigit()))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::frames::{Tongue, between};
-use super::{Answer, Authority, FakeError, Fault, Request};
+use super::{Answer, Authority, FakeError, Fault, Request, lock};
 
 /// Bytes of a request's body that are read.
 const MAX_BODY: usize = 64 * 1_024;
@@ -45,9 +45,9 @@ pub struct Counts {
     pub most_at_once: u64,
 }
 
-/// Ends with its value.
-pub(super) struct Listener {
-    pub(super) address: SocketAddr,
+/// The connections of a fake: what came on them, and what is to go wrong. They end with it.
+pub struct Listener {
+    address: SocketAddr,
     shared: Arc<Shared>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -96,29 +96,34 @@ impl Listener {
         Ok(Self { address, shared, task })
     }
 
-    pub(super) fn next(&self, count: usize, fault: &Fault) {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next requests meet this.
+    pub fn next(&self, count: usize, fault: &Fault) {
         lock(&self.shared.faults).extend(std::iter::repeat_n(fault.clone(), count));
     }
 
     /// Faults that no request has met yet.
-    pub(super) fn faults_left(&self) -> usize {
+    pub fn faults_left(&self) -> usize {
         lock(&self.shared.faults).len()
     }
 
-    pub(super) fn forget_faults(&self) {
+    pub fn forget_faults(&self) {
         lock(&self.shared.faults).clear();
     }
 
     /// The connections that a fault has hit, so that an answer may not have got through.
-    pub(super) fn troubled(&self) -> HashSet<u64> {
+    pub fn troubled(&self) -> HashSet<u64> {
         lock(&self.shared.troubled).clone()
     }
 
-    pub(super) fn refuse_connections(&self, refuse: bool) {
+    pub fn refuse_connections(&self, refuse: bool) {
         self.shared.refusing.store(refuse, Ordering::SeqCst);
     }
 
-    pub(super) fn counts(&self) -> Counts {
+    pub fn counts(&self) -> Counts {
         Counts {
             connections: self.shared.connections.load(Ordering::SeqCst),
             requests: self.shared.requests.load(Ordering::SeqCst),
@@ -127,13 +132,13 @@ impl Listener {
     }
 
     /// On all HTTP/2 connections there are.
-    pub(super) async fn set_streams(&self, most: u32) {
+    pub async fn set_streams(&self, most: u32) {
         for tongue in self.tongues() {
             tongue.streams(most).await;
         }
     }
 
-    pub(super) async fn cut_all(&self) {
+    pub async fn cut_all(&self) {
         let all: Vec<_> =
             lock(&self.shared.tongues).iter().map(|(id, tongue)| (*id, tongue.clone())).collect();
         for (connection, tongue) in all {
@@ -157,10 +162,6 @@ impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn accept(socket: TcpListener, tls: Arc<ServerConfig>, shared: Arc<Shared>) {

@@ -9,14 +9,14 @@ mod listener;
 mod push_service;
 mod refusal;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cresset_message::Timestamp;
 
 pub use apns::{Apns, ApnsConfig, Notification};
 pub use authority::{Authority, ClientIdentity};
-pub use listener::{Counts, Protocols};
+pub use listener::{Counts, Listener, Protocols};
 pub use push_service::{Arrival, PushService, PushServiceConfig, Style, Subscription};
 
 pub type FakeError = Box<dyn std::error::Error + Send + Sync>;
@@ -91,4 +91,8 @@ pub enum Fault {
     Freeze,
     /// So many streams are allowed from now on; then the request is taken as usual.
     Streams(u32),
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

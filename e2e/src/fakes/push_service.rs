@@ -1,7 +1,8 @@
 //! A Web Push service: subscriptions, and every check of RFC 8030, 8291 and 8292 on what is sent to them.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::rand::SystemRandom;
 use bytes::Bytes;
@@ -9,9 +10,9 @@ use cresset_message::WebKeys;
 use cresset_wire::webpush::vapid::{Presented, VapidError, VerifiedTokens};
 use cresset_wire::webpush::{KeyPair, aes128gcm, encode_base64, random};
 
-use super::listener::{Counts, Judge, Listener, Protocols};
+use super::listener::{Judge, Listener, Protocols};
 use super::refusal::Refusal;
-use super::{Answer, Authority, Clock, FakeError, Fault, Request};
+use super::{Answer, Authority, Clock, FakeError, Request, lock};
 
 /// Bytes of a body: what every service must take (RFC 8030 §7.2), and no more.
 const MAX_BODY: usize = 4_096;
@@ -122,16 +123,12 @@ impl PushService {
         let names = [config.host.clone(), "localhost".to_owned(), "127.0.0.1".to_owned()];
         let judge = Arc::clone(&state) as Arc<dyn Judge>;
         let listener = Listener::start(&authority, &names, config.protocols, config.port, judge).await?;
-        *lock(&origin) = format!("https://{}:{}", config.host, listener.address.port());
+        *lock(&origin) = format!("https://{}:{}", config.host, listener.address().port());
         Ok(Self { authority, listener, origin, state })
     }
 
     pub fn authority(&self) -> &Authority {
         &self.authority
-    }
-
-    pub fn address(&self) -> std::net::SocketAddr {
-        self.listener.address
     }
 
     pub fn origin(&self) -> String {
@@ -177,39 +174,14 @@ impl PushService {
     pub fn take_arrivals(&self) -> Vec<Arrival> {
         std::mem::take(&mut lock(&self.state.arrivals).1)
     }
+}
 
-    pub fn counts(&self) -> Counts {
-        self.listener.counts()
-    }
+/// Its connections, and what goes wrong with them.
+impl Deref for PushService {
+    type Target = Listener;
 
-    /// The next requests meet this.
-    pub fn next(&self, count: usize, fault: &Fault) {
-        self.listener.next(count, fault);
-    }
-
-    pub fn faults_left(&self) -> usize {
-        self.listener.faults_left()
-    }
-
-    pub fn forget_faults(&self) {
-        self.listener.forget_faults();
-    }
-
-    /// Connections on which an answer may not have got through, because of a fault.
-    pub fn troubled(&self) -> HashSet<u64> {
-        self.listener.troubled()
-    }
-
-    pub fn refuse_connections(&self, refuse: bool) {
-        self.listener.refuse_connections(refuse);
-    }
-
-    pub async fn set_streams(&self, most: u32) {
-        self.listener.set_streams(most).await;
-    }
-
-    pub async fn cut_all(&self) {
-        self.listener.cut_all().await;
+    fn deref(&self) -> &Listener {
+        &self.listener
     }
 }
 
@@ -365,8 +337,4 @@ impl State {
 
 fn record_size(body: &[u8]) -> usize {
     body.get(16..20).and_then(|size| size.try_into().ok()).map_or(0, u32::from_be_bytes) as usize
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
