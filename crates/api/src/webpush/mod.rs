@@ -10,7 +10,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use axum::routing::{delete, post};
+use axum::routing::{MethodRouter, delete, post};
 use cresset_delivery::{Endpoint, Pushed};
 use cresset_wire::webpush::Origins;
 use cresset_wire::webpush::vapid::VerifiedTokens;
@@ -44,11 +44,11 @@ impl PushService {
 
 pub(crate) fn router() -> Router<Api> {
     Router::new()
-        .route("/fcm/send/{token}", post(google))
-        .route("/wp/{token}", post(google))
-        .route("/preprod/wp/{token}", post(google))
-        .route("/wpush/v1/{token}", post(mozilla))
-        .route("/wpush/v2/{token}", post(mozilla))
+        .route("/fcm/send/{token}", take_as(Style::Google))
+        .route("/wp/{token}", take_as(Style::Google))
+        .route("/preprod/wp/{token}", take_as(Style::Google))
+        .route("/wpush/v1/{token}", take_as(Style::Mozilla))
+        .route("/wpush/v2/{token}", take_as(Style::Mozilla))
         .route("/m/{handle}", delete(take_back))
         .layer(cors())
 }
@@ -63,28 +63,19 @@ fn cors() -> CorsLayer {
         .max_age(std::time::Duration::from_secs(3_600))
 }
 
-async fn google(
-    State(api): State<Api>,
-    Path(token): Path<String>,
-    plain: Option<axum::Extension<Plain>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let came = Came { secure: plain.is_none(), uri };
-    answer(&api, Style::Google, &token, &came, &headers, body).await
-}
-
-async fn mozilla(
-    State(api): State<Api>,
-    Path(token): Path<String>,
-    plain: Option<axum::Extension<Plain>>,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let came = Came { secure: plain.is_none(), uri };
-    answer(&api, Style::Mozilla, &token, &came, &headers, body).await
+/// Takes pushes for the endpoints of one push service, and answers as that one does.
+fn take_as(style: Style) -> MethodRouter<Api> {
+    post(
+        move |State(api): State<Api>,
+              Path(token): Path<String>,
+              plain: Option<axum::Extension<Plain>>,
+              uri: Uri,
+              headers: HeaderMap,
+              body: Body| async move {
+            let came = Came { secure: plain.is_none(), uri };
+            answer(&api, style, &token, &came, &headers, body).await
+        },
+    )
 }
 
 /// By which of our origins a request came.
