@@ -170,14 +170,7 @@ impl Live {
     ) {
         let from = downstream.targets.text();
         let Some(message_id) = downstream.message_id.clone().filter(|id| !id.is_empty()) else {
-            let error = LegacyError::MissingField("message_id");
-            return self.refuse_stanza(
-                message,
-                Some(text),
-                StanzaError::BadRequest,
-                &description(&error),
-                actions,
-            );
+            return self.refuse_without_id(message, text, actions);
         };
         if self.state == State::Draining {
             let why = "The connection is draining: send on another";
@@ -251,14 +244,7 @@ impl Live {
         actions: &mut Vec<Action>,
     ) {
         let Some(message_id) = message_id.filter(|id| !id.is_empty()) else {
-            let error = LegacyError::MissingField("message_id");
-            return self.refuse_stanza(
-                message,
-                Some(text),
-                StanzaError::BadRequest,
-                &description(&error),
-                actions,
-            );
+            return self.refuse_without_id(message, text, actions);
         };
         match self.given.acknowledged(&targets.text(), message_id) {
             Some(id) => {
@@ -285,6 +271,12 @@ impl Live {
             }
             None => self.refuse_stanza(message, Some(text), StanzaError::BadRequest, &why, actions),
         }
+    }
+
+    /// A nack needs an id to speak of; without one it is the stanza that is wrong.
+    fn refuse_without_id(&self, message: &Element, text: &str, actions: &mut Vec<Action>) {
+        let why = description(&LegacyError::MissingField("message_id"));
+        self.refuse_stanza(message, Some(text), StanzaError::BadRequest, &why, actions);
     }
 
     fn refuse_stanza(
