@@ -180,7 +180,6 @@ struct Later {
 
 struct Sent {
     at: Timestamp,
-    expires: Timestamp,
     /// What its row says, if that is known.
     begun: Option<DeliveryEvents>,
 }
@@ -292,15 +291,15 @@ impl Traces {
     }
 
     /// A single delivery was written to a connection.
-    pub(crate) fn sent(&self, id: MessageId, expires: Timestamp, now: Timestamp) {
-        self.keep_sent(id, Sent { at: now, expires, begun: None });
+    pub(crate) fn sent(&self, id: MessageId, now: Timestamp) {
+        self.keep_sent(id, Sent { at: now, begun: None });
     }
 
     /// The same of one that was accepted just now: most are acknowledged at once.
     pub(crate) fn sent_at_once(&self, delivery: &Delivery, now: Timestamp) {
         if self.is_on() {
             let begun = Some(begun(delivery));
-            self.keep_sent(delivery.id, Sent { at: now, expires: delivery.expires, begun });
+            self.keep_sent(delivery.id, Sent { at: now, begun });
         }
     }
 
@@ -407,7 +406,8 @@ impl Traces {
         ops.extend(sent.into_iter().map(|(id, sent)| Op::Put {
             key: events::key(id.micros, &Kind::Sent(id.unique)),
             value: events::sent_to_bytes(sent.at.as_millis()).into(),
-            expires: self.until(sent.expires),
+            // Not as long as the delivery may live: nobody deletes it when that ends.
+            expires: self.until(sent.at),
         }));
         ops.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         let mut ops = ops.into_iter().peekable();
@@ -514,7 +514,7 @@ impl Dispatcher {
             let bucket = carried.iter().find(|carried| carried.id() == registration);
             let of_set = bucket.is_some_and(|carried| carried.bucket.sent(registration.slot, delivery.id));
             if !of_set {
-                self.traces.sent(delivery.id, delivery.expires, now);
+                self.traces.sent(delivery.id, now);
             }
         }
     }

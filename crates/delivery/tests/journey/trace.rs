@@ -83,6 +83,21 @@ async fn sent_and_acknowledged_within_a_second_is_one_row() {
     assert_eq!(world.trace(id).await.deliveries[0].sent, Some(NOW));
 }
 
+/// A soak found it: half of the rows stayed as long as their messages might have lived.
+#[tokio::test]
+async fn nothing_is_left_of_what_was_sent_and_acknowledged_later() {
+    let world = World::new().await;
+    let token = world.register(device(1), 1).await;
+    let id = world.send(&token, None).await;
+    world.dispatcher.sent(device(1), &world.pending(device(1), 10).await, NOW);
+    world.dispatcher.tidy(NOW).await.unwrap();
+    world.ack(device(1), id).await;
+    assert_eq!(world.trace(id).await.deliveries[0].sent, Some(NOW));
+    let partition = events::partition(id.micros);
+    let left = world.store.scan(Table::Events, &partition, b"", 10, NOW + KEPT + MINUTE).await.unwrap();
+    assert_eq!(left.rows, []);
+}
+
 #[tokio::test]
 async fn what_ends_otherwise_says_why() {
     let world = World::with_quotas(Quotas { stored: Some(2), collapse_keys: Some(1), ..Quotas::OFF }).await;
