@@ -115,20 +115,20 @@ impl Checker<'_> {
             by_connection.entry(receipt.connection).or_default().push(receipt.clone());
         }
         for receipts in by_connection.into_values() {
-            let mut seen = BTreeMap::new();
+            let mut seen = BTreeSet::new();
             let fresh: Vec<Receipt> = receipts
                 .into_iter()
                 .filter(|receipt| {
-                    let first = seen.get(&receipt.id).copied();
-                    seen.entry(receipt.id).or_insert(receipt.at);
-                    let came_back =
-                        |first| receipt.app.is_some_and(|app| self.moves(app, first, receipt.at) > 1);
-                    if first.is_some_and(|first| !came_back(first)) {
+                    let again = !seen.insert(receipt.id);
+                    // It may have left the server before the first move and come after it.
+                    let begun = self.message_of(receipt).map_or(receipt.at, |(_, sent)| sent.begun);
+                    let came_back = receipt.app.is_some_and(|app| self.moves(app, begun, receipt.at) > 1);
+                    if again && !came_back {
                         let what = format!("{} twice on connection {}", receipt.id, receipt.connection);
                         let number = self.message_of(receipt).map(|(number, _)| number);
                         self.broke(Broken::Doubled, number, receipt.app, what);
                     }
-                    first.is_none()
+                    !again
                 })
                 .collect();
             fresh.iter().for_each(|receipt| self.check_acknowledged(receipt));
