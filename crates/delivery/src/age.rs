@@ -37,32 +37,45 @@ impl Dispatcher {
 
     /// Writes what the rows of a bucket's sets do not say yet.
     pub(crate) async fn save(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
-        loop {
-            let _rows = bucket.rows.lock().await;
-            self.read_ends(bucket, now).await?;
-            let mut batch = Batch::default();
-            let saved = bucket.save(&mut batch, SAVED_TOGETHER, &self.traces, now);
-            if batch.ops.is_empty() {
-                return Ok(());
-            }
-            let full = batch.ops.len() >= SAVED_TOGETHER;
-            for fanout in &saved.over {
-                if fanout.release() {
-                    batch.delete(bodies::key(fanout.id));
-                }
-            }
-            match self.store.write(batch, now).await {
-                Ok(_) => bucket.saved(&saved),
-                Err(e) => {
-                    saved.over.iter().for_each(|fanout| fanout.hold());
-                    bucket.unsaved(&saved);
-                    return Err(e);
-                }
-            }
-            if !full {
-                return Ok(());
+        let mut full = true;
+        while full {
+            let mut ended = Vec::new();
+            full = self.save_some(bucket, &mut ended, now).await?;
+            for fanout in ended {
+                self.traces.ended_for_all(&self.store, fanout.id, now).await;
             }
         }
+        Ok(())
+    }
+
+    /// Says whether there may be more. `ended`: messages that nobody waits for any more.
+    async fn save_some(
+        &self,
+        bucket: &Bucket,
+        ended: &mut Vec<Arc<FanOut>>,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let _rows = bucket.rows.lock().await;
+        self.read_ends(bucket, now).await?;
+        let mut batch = Batch::default();
+        let saved = bucket.save(&mut batch, SAVED_TOGETHER, &self.traces, now);
+        if batch.ops.is_empty() {
+            return Ok(false);
+        }
+        let full = batch.ops.len() >= SAVED_TOGETHER;
+        for fanout in saved.over.iter().filter(|fanout| fanout.release()) {
+            batch.delete(bodies::key(fanout.id));
+            ended.push(fanout.clone());
+        }
+        match self.store.write(batch, now).await {
+            Ok(_) => bucket.saved(&saved),
+            Err(e) => {
+                saved.over.iter().for_each(|fanout| fanout.hold());
+                bucket.unsaved(&saved);
+                return Err(e);
+            }
+        }
+        Ok(full)
     }
 
     async fn keep_within_bounds(&self, now: Timestamp) -> Result<(), StoreError> {

@@ -422,9 +422,11 @@ impl Bucket {
             if !(over || live.changed || live.ends.is_dirty()) || batch.ops.len() >= limit {
                 continue;
             }
-            if !live.ends.must_be_read() {
-                live.ends.save(traces, batch, &live.fanout, self.number);
+            // Something ended since they were read: the next time, then.
+            if live.ends.must_be_read() {
+                continue;
             }
+            live.ends.save(traces, batch, &live.fanout, self.number);
             let key = fanouts::key(self.project, self.number, live.fanout.id);
             saved.ids.push(live.fanout.id);
             if over {

@@ -488,6 +488,7 @@ impl FanOuts {
             tracing::debug!(message.id = %job.id(), "a fan-out is spread");
             if job.fanout.release() && !job.fleeting {
                 self.forget_body(job.id(), now).await?;
+                self.traces.ended_for_all(&self.store, job.id(), now).await;
             }
         }
         Ok(())

@@ -12,7 +12,7 @@ use std::time::Duration;
 use cresset_message::{DeviceId, MessageId, SlotSet, Target, Timestamp};
 use cresset_store::tables::events::{self, DeliveryEvents, HeadRecord, Kind};
 use cresset_store::tables::inbox;
-use cresset_store::{Batch, Op, Store, StoreError};
+use cresset_store::{Batch, Op, Pages, RowKey, Store, StoreError, Table};
 
 use crate::buckets::{Bucket, FanOut};
 use crate::{Delivery, Dispatcher};
@@ -158,6 +158,9 @@ const MAX_LATER: usize = 65_536;
 /// Rows of the trace written together.
 const WRITTEN_TOGETHER: usize = 1_000;
 
+/// Sets read and written together: some 500 KB when they are full.
+const SETS_TOGETHER: usize = 64;
+
 /// Different ends of the slots of one set; beyond it a collapsed one does not say in whose favour.
 const MAX_KINDS: usize = 64;
 
@@ -288,6 +291,31 @@ impl Traces {
     fn put_set(&self, batch: &mut Batch, fanout: &FanOut, kind: &Kind, set: &SlotSet) {
         let key = events::key(fanout.id.micros, kind);
         batch.put(key, events::set_to_bytes(set), self.until(fanout.expires()));
+    }
+
+    /// Nobody waits for a message for many any more: what is told of it was to be kept from its last
+    /// possible end on, and is now from this one. If that cannot be written, it stays for longer.
+    pub(crate) async fn ended_for_all(&self, store: &Store, id: MessageId, now: Timestamp) {
+        if self.is_on()
+            && let Err(e) = self.keep_from_now(store, id, now).await
+        {
+            tracing::debug!(message.id = %id, "what became of it is kept for longer than it need be: {e}");
+        }
+    }
+
+    async fn keep_from_now(&self, store: &Store, id: MessageId, now: Timestamp) -> Result<(), StoreError> {
+        let (partition, until) = (events::partition(id.micros), self.until(now));
+        let mut pages = Pages::of(store, Table::Events, &partition, SETS_TOGETHER);
+        while let Some(rows) = pages.next(now).await? {
+            let mut batch = Batch::default();
+            for row in rows.into_iter().filter(|row| row.expires > until) {
+                batch.put(RowKey::new(Table::Events, partition.clone(), row.sort), row.value, until);
+            }
+            if !batch.ops.is_empty() {
+                store.write(batch, now).await?;
+            }
+        }
+        Ok(())
     }
 
     /// A single delivery was written to a connection.

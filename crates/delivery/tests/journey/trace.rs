@@ -205,6 +205,30 @@ async fn a_topics_message_that_took_the_place_of_another_is_named_once_for_all()
     assert_eq!(world.count(Table::Events, &events::partition(older.micros)).await, 3);
 }
 
+/// Most messages for many are over long before they might have been.
+#[tokio::test]
+async fn what_is_told_of_a_topic_is_kept_from_its_end_on() {
+    let world = World::new().await;
+    for n in 1..=2 {
+        world.register(device(n), n as u16).await;
+        world.join(n as u16, "news").await;
+    }
+    let id = world.send_to(topic("news"), 1).await;
+    world.spread(NOW).await;
+    let left = async || {
+        let partition = events::partition(id.micros);
+        world.store.scan(Table::Events, &partition, b"", 10, NOW + KEPT + MINUTE).await.unwrap().rows.len()
+    };
+    let of = |n: u64| MessageId { unique: id.unique ^ n, ..id };
+    world.ack(device(1), of(1)).await;
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(left().await, 3, "its head, for whom it is, and who has it: one may come yet");
+    world.ack(device(2), of(2)).await;
+    world.dispatcher.tidy(NOW).await.unwrap();
+    assert_eq!(world.trace(id).await.counts, Counts { acknowledged: 2, ..counts(2) });
+    assert_eq!(left().await, 0);
+}
+
 #[tokio::test]
 async fn deliveries_that_became_rows_are_told_too() {
     let mut world = World::new().await;
