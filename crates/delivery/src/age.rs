@@ -20,7 +20,16 @@ const AGED_TOGETHER: usize = 500;
 impl Dispatcher {
     /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
     pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
-        let later = self.traces.write_later(&self.store, now).await;
+        self.tidy_up(false, now).await
+    }
+
+    /// Does what could wait, too: the process is to end.
+    pub async fn tidy_for_good(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.tidy_up(true, now).await
+    }
+
+    async fn tidy_up(&self, all: bool, now: Timestamp) -> Result<(), StoreError> {
+        let later = self.traces.write_later(&self.store, all, now).await;
         let piles = self.settle_piles(now).await;
         for bucket in self.fanouts.buckets.all() {
             self.save(&bucket, now).await?;

@@ -2,9 +2,9 @@
 //! sets with the sets of a fan-out. That something was sent is written a little later, for nothing
 //! rests on it.
 
+mod later;
 mod read;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use cresset_store::{Batch, Op, Pages, RowKey, Store, StoreError, Table};
 use crate::buckets::{Bucket, FanOut};
 use crate::{Delivery, Dispatcher};
 
+use later::{Begun, Later, Sent};
 pub use read::{Counts, Stage, Story, Told, What};
 
 /// The end of a delivery.
@@ -151,9 +152,8 @@ impl End {
     }
 }
 
-/// Deliveries whose being sent, or whose end, is not written yet. Beyond it the trace does not say
-/// that something was sent.
-const MAX_LATER: usize = 65_536;
+/// Deliveries for now or never that no row tells of yet; beyond it none does.
+const MAX_FLEETING: usize = 65_536;
 
 /// Rows of the trace written together.
 const WRITTEN_TOGETHER: usize = 1_000;
@@ -172,19 +172,6 @@ pub(crate) struct Traces {
     /// Counted also when nothing is written.
     accepted: AtomicU64,
     ended: [AtomicU64; End::ALL.len()],
-}
-
-#[derive(Default)]
-struct Later {
-    sent: HashMap<MessageId, Sent>,
-    /// Rows of deliveries that nothing else is written of.
-    fleeting: Vec<Op>,
-}
-
-struct Sent {
-    at: Timestamp,
-    /// What its row says, if that is known.
-    begun: Option<DeliveryEvents>,
 }
 
 impl Traces {
@@ -237,7 +224,7 @@ impl Traces {
     pub(crate) fn accepted(&self, batch: &mut Batch, delivery: &Delivery) {
         self.count_accepted(1);
         if self.is_on() {
-            let row = begun(delivery).to_bytes();
+            let row = Begun::of(delivery).record().to_bytes();
             batch.put(events::delivery_key(delivery.id), row, self.until(delivery.expires));
         }
     }
@@ -326,15 +313,14 @@ impl Traces {
     /// The same of one that was accepted just now: most are acknowledged at once.
     pub(crate) fn sent_at_once(&self, delivery: &Delivery, now: Timestamp) {
         if self.is_on() {
-            let begun = Some(begun(delivery));
+            let begun = Some(Begun::of(delivery));
             self.keep_sent(delivery.id, Sent { at: now, begun });
         }
     }
 
     fn keep_sent(&self, id: MessageId, sent: Sent) {
-        let mut later = self.later();
-        if self.is_on() && later.sent.len() < MAX_LATER {
-            later.sent.insert(id, sent);
+        if self.is_on() {
+            self.later().add(id, sent);
         }
     }
 
@@ -347,7 +333,7 @@ impl Traces {
         if !self.is_on() {
             return;
         }
-        let mut record = begun(delivery);
+        let mut record = Begun::of(delivery).record();
         if sent {
             record.sent_millis = Some(now.as_millis());
         } else {
@@ -355,7 +341,7 @@ impl Traces {
             record.ended_millis = now.as_millis();
         }
         let mut later = self.later();
-        if later.fleeting.len() < MAX_LATER {
+        if later.fleeting.len() < MAX_FLEETING {
             later.fleeting.push(Op::Put {
                 key: events::delivery_key(delivery.id),
                 value: record.to_bytes().into(),
@@ -404,10 +390,10 @@ impl Traces {
         }
         for (id, end) in ends {
             let key = events::delivery_key(*id);
-            let sent = self.later().sent.remove(id);
+            let sent = self.later().take(id);
             let sent_millis = sent.as_ref().map(|sent| sent.at.as_millis());
             let known = match sent.and_then(|sent| sent.begun) {
-                Some(known) => known,
+                Some(known) => known.record(),
                 None => {
                     let row = store.get(&key, now).await?;
                     let known = row.map(|row| DeliveryEvents::from_bytes(&row.value)).transpose()?;
@@ -427,16 +413,18 @@ impl Traces {
         Ok(())
     }
 
-    /// Writes what can wait. What cannot be written is not tried again.
-    pub(crate) async fn write_later(&self, store: &Store, now: Timestamp) -> Result<(), StoreError> {
-        let Later { sent, fleeting } = std::mem::take(&mut *self.later());
-        let mut ops = fleeting;
-        ops.extend(sent.into_iter().map(|(id, sent)| Op::Put {
-            key: events::key(id.micros, &Kind::Sent(id.unique)),
-            value: events::sent_to_bytes(sent.at.as_millis()).into(),
-            // Not as long as the delivery may live: nobody deletes it when that ends.
-            expires: self.until(sent.at),
-        }));
+    /// Writes what has waited; with `all`, whatever waits. What cannot be written is not tried again.
+    pub(crate) async fn write_later(
+        &self,
+        store: &Store,
+        all: bool,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let (mut ops, due) = {
+            let mut later = self.later();
+            (std::mem::take(&mut later.fleeting), later.due(all, now))
+        };
+        ops.extend(due.into_iter().map(|(id, sent)| self.row_of_sent(id, &sent)));
         ops.sort_unstable_by(|a, b| a.key().cmp(b.key()));
         let mut ops = ops.into_iter().peekable();
         while ops.peek().is_some() {
@@ -445,15 +433,26 @@ impl Traces {
         }
         Ok(())
     }
-}
 
-fn begun(delivery: &Delivery) -> DeliveryEvents {
-    DeliveryEvents {
-        registration: Some(delivery.recipient.registration.into()),
-        device: delivery.recipient.device.get(),
-        expires_millis: delivery.expires.as_millis(),
-        collapse_key: delivery.collapse_key.as_deref().map(str::to_owned),
-        ..DeliveryEvents::default()
+    /// Before it is told that something was sent: what was told is not forgotten by a crash.
+    pub(crate) async fn write_sent(
+        &self,
+        store: &Store,
+        id: MessageId,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let Some(sent) = self.later().take(&id) else { return Ok(()) };
+        let ops = vec![self.row_of_sent(id, &sent)];
+        store.write(Batch { ops, condition: None }, now).await.map(drop)
+    }
+
+    fn row_of_sent(&self, id: MessageId, sent: &Sent) -> Op {
+        Op::Put {
+            key: events::key(id.micros, &Kind::Sent(id.unique)),
+            value: events::sent_to_bytes(sent.at.as_millis()).into(),
+            // Not as long as the delivery may live: nobody deletes it when that ends.
+            expires: self.until(sent.at),
+        }
     }
 }
 

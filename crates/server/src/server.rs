@@ -254,7 +254,7 @@ impl Server {
             _ = asked_to_stop() => false,
         };
         self.listeners.abort_all();
-        if let Err(e) = self.dispatcher.tidy(clock::now()).await {
+        if let Err(e) = self.dispatcher.tidy_for_good(clock::now()).await {
             tracing::warn!("some acknowledgements are not stored, and their messages will come again: {e}");
         }
         if let Err(e) = self.store.close().await {

@@ -284,7 +284,7 @@ impl Dispatcher {
         limit: usize,
         now: Timestamp,
     ) -> Result<Option<Told>, StoreError> {
-        self.traces.write_later(&self.store, now).await?;
+        self.traces.write_later(&self.store, false, now).await?;
         let head = self.store.get(&events::key(named.micros(), &Kind::Head), now).await?;
         let head = head.map(|row| HeadRecord::from_bytes(&row.value)).transpose()?;
         match head {
@@ -322,6 +322,7 @@ impl Dispatcher {
         id: MessageId,
         now: Timestamp,
     ) -> Result<Option<(ProjectNumber, Story)>, StoreError> {
+        self.traces.write_sent(&self.store, id, now).await?;
         let Some(row) = self.store.get(&events::delivery_key(id), now).await? else { return Ok(None) };
         let record = DeliveryEvents::from_bytes(&row.value)?;
         let Some(registration) = record.registration.map(RegistrationId::from) else { return Ok(None) };

@@ -176,7 +176,9 @@ impl Rows {
 
     /// Writes a whole table anew, without what was deleted or has expired long ago.
     pub(super) fn rewrite(&self, table: Table) -> Result<(), StoreError> {
-        self.table(table).major_compact().map_err(|e| StoreError::Damaged(format!("a compaction failed: {e}")))
+        self.table(table)
+            .major_compact()
+            .map_err(|e| StoreError::Damaged(format!("a compaction failed: {e}")))
     }
 
     /// Whether the engine has given up: a failed write, fsync, flush or compaction poisons it for good.
