@@ -1,6 +1,7 @@
 //! The HTTP listeners: sockets, TLS, HTTP/1.1 and HTTP/2, and how they end.
 
 pub(crate) mod door;
+pub(crate) mod front;
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,13 +10,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::Router;
 use cresset_admission::accept;
 use cresset_device::mozilla::Peer;
 use cresset_wire::http2::Repair;
-use hyper::service::Service as _;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -24,6 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::failure::Failure;
 use crate::server::stopped;
 use door::{Door, Refusal, Visit};
+use front::Front;
 
 /// Time from the first byte to the first request, and for the headers of each.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -55,7 +54,7 @@ pub(crate) fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, Failu
 /// What every HTTP listener shares.
 #[derive(Clone)]
 pub(crate) struct Http {
-    pub router: Router,
+    pub front: Front,
     pub door: Arc<Door>,
     /// Turns true when the server is to end.
     pub stop: watch::Receiver<bool>,
@@ -140,13 +139,13 @@ impl Http {
         if let Protocol::Http2 = protocol {
             builder = builder.http2_only();
         }
-        let router = TowerToHyperService::new(self.router);
+        let front = self.front;
         let service = hyper::service::service_fn({
             let visit = visit.clone();
             move |mut request: hyper::Request<hyper::body::Incoming>| {
                 visit.asks();
                 request.extensions_mut().insert(peer);
-                router.call(request)
+                front.answer(request)
             }
         });
         // A browser that stays is no longer a visitor: it has a place of its own (`device::mozilla`).

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::data::{DataFolder, Running};
 use crate::failure::Failure;
 use crate::http::door::Door;
+use crate::http::front::Front;
 use crate::http::{self, Http};
 use crate::metrics::{self, Sources};
 use crate::{background, clock, health, pki, spans};
@@ -130,7 +131,7 @@ impl Server {
             operator: None,
         };
         let browsers = crate::devices::browsers(config, &core, &dispatcher, push.clone());
-        let fcm = cresset_api::router(api).merge(browsers.router());
+        let fcm = cresset_api::router(api.clone()).merge(browsers.router());
         let local = fcm.clone().layer(axum::Extension(cresset_api::Plain));
         let local = local.merge(cresset_admin::topics_router(TopicsApi {
             operator: Some(admin_token.clone()),
@@ -153,7 +154,9 @@ impl Server {
                 Some(traces) => router.layer(from_fn_with_state(traces.clone(), spans::record)),
                 None => router,
             };
-            Http { router, door: door.clone(), stop: stopping.clone() }
+            // A span of a send is its route's.
+            let sends = traces.is_none().then(|| (api.clone(), requests.clone()));
+            Http { front: Front::new(router, sends), door: door.clone(), stop: stopping.clone() }
         };
 
         let running = Running {

@@ -37,11 +37,13 @@ const STATUSES: [(u16, &str); 19] = [
     (503, "503"),
 ];
 
+const SEND: &str = "messages.send";
+
 /// Methods by the templates of their paths, the first that fits; an empty HTTP method is any.
 const METHODS: [(&str, &str, &str); 43] = [
-    ("", "/v1/projects/{project}/{method}", "messages.send"),
-    ("", "/projects/{project}/{method}", "messages.send"),
-    ("", "//v1/projects/{project}/{method}", "messages.send"),
+    ("", "/v1/projects/{project}/{method}", SEND),
+    ("", "/projects/{project}/{method}", SEND),
+    ("", "//v1/projects/{project}/{method}", SEND),
     ("", "/batch", "batch"),
     ("", "/v1", "batch"),
     ("", "/v1/", "batch"),
@@ -133,6 +135,14 @@ impl Requests {
         line.statuses[at].fetch_add(1, Ordering::Relaxed);
         line.classes[BOUNDS.partition_point(|bound| *bound < micros)].fetch_add(1, Ordering::Relaxed);
         line.micros.fetch_add(micros, Ordering::Relaxed);
+    }
+
+    /// Counts a send that passes no router.
+    pub(crate) async fn count_send(&self, answer: impl Future<Output = Response>) -> Response {
+        let begun = Instant::now();
+        let response = answer.await;
+        self.count(SEND, response.status().as_u16(), begun.elapsed());
+        response
     }
 
     /// Answers by method and status; those that were never given are left out.
