@@ -19,10 +19,10 @@ const DEMO: &str = "demo";
 const PAGE: usize = 1_000;
 
 pub async fn run(args: &Trace) -> Result<(), Failure> {
+    let (project, message) = named(args)?;
     let folder = DataFolder::open(&args.data.folder)?;
     let running = folder.must_run()?;
     let token = folder.admin_token(&*clock::random())?;
-    let (project, message) = named(args);
     let (mut rest, mut next, mut first) = (args.limit, None, true);
     loop {
         let path = path_of(project, message, rest.clamp(1, PAGE), next.as_deref());
@@ -49,10 +49,13 @@ pub async fn run(args: &Trace) -> Result<(), Failure> {
 }
 
 /// The project and the id: `projects/demo/messages/0:1%2` says both.
-fn named(args: &Trace) -> (&str, &str) {
+fn named(args: &Trace) -> Result<(&str, &str), Failure> {
     let whole = args.message.strip_prefix("projects/").and_then(|rest| rest.split_once("/messages/"));
     let (project, message) = whole.map_or((None, args.message.as_str()), |(p, m)| (Some(p), m));
-    (args.project.as_deref().or(project).unwrap_or(DEMO), message)
+    if message.is_empty() {
+        return Err(Failure::new("which message? Name it as `cresset send` or its sender's SDK printed it"));
+    }
+    Ok((args.project.as_deref().or(project).unwrap_or(DEMO), message))
 }
 
 fn path_of(project: &str, message: &str, size: usize, next: Option<&str>) -> String {
@@ -148,6 +151,22 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_message_is_named_as_its_sender_was_told() {
+        let named = |message: &str, project: Option<&str>| {
+            let data = crate::cli::DataArgs { folder: "cresset-data".into() };
+            let (message, project) = (message.to_owned(), project.map(str::to_owned));
+            let args = Trace { message, project, limit: 1, json: false, data };
+            super::named(&args).map(|(project, message)| format!("{project} {message}"))
+        };
+        assert_eq!(named("projects/shop/messages/0:1%2", None).unwrap(), "shop 0:1%2");
+        assert_eq!(named("0:1%2", None).unwrap(), "demo 0:1%2");
+        assert_eq!(named("0:1%2", Some("shop")).unwrap(), "shop 0:1%2");
+        for nothing in ["", "projects/shop/messages/"] {
+            assert!(named(nothing, None).unwrap_err().to_string().starts_with("which message?"));
+        }
+    }
 
     #[test]
     fn a_story_is_told_in_lines() {
