@@ -18,6 +18,7 @@ use cresset_wire::token::open_group_key;
 
 use crate::carrier::Carriers;
 use crate::fanout::FanOuts;
+use crate::finish::Finish;
 use crate::stored::{MAX_PUSHES, Piles};
 use crate::terms::{Terms, is_of_package};
 use crate::trace::Traces;
@@ -162,12 +163,12 @@ impl Dispatcher {
         );
         self.traces.accepted(&mut batch, &delivery);
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
-        let stored = tokio::spawn(async move {
+        let stored = Finish::new(async move {
             ids.write(&store, batch, Some(delivery.id), now).await?;
             after.push_in_turn(delivery, now);
             Ok(())
         });
-        stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
+        stored.await
     }
 }
 

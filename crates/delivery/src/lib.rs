@@ -9,6 +9,7 @@ mod target;
 mod topics;
 
 mod fanout;
+mod finish;
 mod matching;
 mod members;
 mod preview;
