@@ -19,6 +19,7 @@ use crate::sabotage::Sabotage;
 
 pub(crate) struct Faulty {
     inner: MemoryEngine,
+    torn: bool,
     state: Mutex<State>,
 }
 
@@ -44,7 +45,7 @@ struct Write {
 }
 
 impl Faulty {
-    pub(crate) fn new(dice: Dice, slow: u64, sabotage: Option<Sabotage>) -> Self {
+    pub(crate) fn new(dice: Dice, slow: u64, torn: bool, sabotage: Option<Sabotage>) -> Self {
         let state = State {
             dice,
             calm: true,
@@ -55,7 +56,7 @@ impl Faulty {
             late: Vec::new(),
             sabotage,
         };
-        Self { inner: MemoryEngine::new(), state: Mutex::new(state) }
+        Self { inner: MemoryEngine::new(), torn, state: Mutex::new(state) }
     }
 
     pub(crate) fn set_calm(&self, calm: bool) {
@@ -228,6 +229,11 @@ impl Engine for Faulty {
                 self.inner.scan(table, partition, from, limit, now).await
             }),
         }
+    }
+
+    /// If what a crash tore apart is put together before the server starts, none of that is seen.
+    fn keeps_batches_whole(&self) -> bool {
+        !self.torn
     }
 
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {

@@ -15,10 +15,13 @@ fn holds_with(seeds: impl Iterator<Item = u64>, options: &Options) {
         let outcome = run(seed, options);
         if let Some(story) = outcome.story {
             let outside = if options.outside { " --outside" } else { "" };
-            panic!("cresset-simulate --seed {seed} --log{outside}\n{story}");
+            let torn = if options.torn { " --torn" } else { "" };
+            panic!("cresset-simulate --seed {seed} --log{outside}{torn}\n{story}");
         }
     }
 }
+
+const TORN: Options = Options { log: false, torn: true, outside: false, sabotage: None };
 
 const OUTSIDE: Options = Options { log: false, torn: false, outside: true, sabotage: None };
 
@@ -43,6 +46,12 @@ fn seeds_that_once_failed_hold() {
         ]
         .into_iter(),
     );
+}
+
+/// The same, of stores whose batches may come apart.
+#[test]
+fn torn_seeds_that_once_failed_hold() {
+    holds_with([9_016_686, 9_094_864].into_iter(), &TORN);
 }
 
 #[test]

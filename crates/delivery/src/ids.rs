@@ -49,7 +49,9 @@ impl Ids {
         rise(last.unwrap_or_else(|last| last))
     }
 
-    /// Writes a batch with rows of new ids, of which `newest` is the last.
+    /// Writes a batch with rows of new ids, of which `newest` is the last. Rows and mark stand in several
+    /// partitions: of a batch that a crash tore apart, rows might stay without the mark that covers them, and
+    /// the next run would give out their ids again.
     pub(crate) async fn write(
         &self,
         store: &Store,
@@ -57,6 +59,12 @@ impl Ids {
         newest: Option<MessageId>,
         now: Timestamp,
     ) -> Result<bool, StoreError> {
+        if let Some(id) = newest
+            && !self.covers(id.micros)
+            && !store.keeps_batches_whole()
+        {
+            self.write_mark(store, id.micros, now).await?;
+        }
         let next = match newest {
             Some(id) => self.next_mark(id.micros).await,
             None => None,
@@ -71,17 +79,38 @@ impl Ids {
         Ok(written)
     }
 
+    /// The mark alone, before rows beyond the last one.
+    async fn write_mark(&self, store: &Store, id: u64, now: Timestamp) -> Result<(), StoreError> {
+        let _writing = self.writing.lock().await;
+        if self.covers(id) {
+            return Ok(());
+        }
+        let mark = self.mark_beyond(id);
+        let mut batch = Batch::default();
+        batch.put(counters::last_message(), counters::to_bytes(mark), None);
+        store.write(batch, now).await?;
+        self.mark.store(mark, Relaxed);
+        Ok(())
+    }
+
     /// The mark to write with this id, if it is time.
     async fn next_mark(&self, id: u64) -> Option<(u64, MutexGuard<'_, ()>)> {
-        let covers = |id: u64| id <= self.mark.load(Relaxed);
-        if covers(id.saturating_add(ENOUGH)) {
+        if self.covers(id.saturating_add(ENOUGH)) {
             return None;
         }
-        let writing = match covers(id) {
+        let writing = match self.covers(id) {
             true => self.writing.try_lock().ok()?,
             false => self.writing.lock().await,
         };
-        let is_time = !covers(id.saturating_add(ENOUGH));
-        is_time.then(|| (self.last.load(Relaxed).max(id).saturating_add(AHEAD), writing))
+        let is_time = !self.covers(id.saturating_add(ENOUGH));
+        is_time.then(|| (self.mark_beyond(id), writing))
+    }
+
+    fn covers(&self, id: u64) -> bool {
+        id <= self.mark.load(Relaxed)
+    }
+
+    fn mark_beyond(&self, id: u64) -> u64 {
+        self.last.load(Relaxed).max(id).saturating_add(AHEAD)
     }
 }

@@ -252,8 +252,14 @@ impl Dispatcher {
         let mut edits: Vec<Edit> =
             had.iter().filter(|topic| !wanted.contains(topic)).map(edit(Way::Leave)).collect();
         let removed = edits.len();
-        edits.extend(wanted.into_iter().filter(|topic| !had.contains(topic)).map(edit(Way::Join)));
+        let (kept, new): (Vec<&Topic>, Vec<&Topic>) = wanted.into_iter().partition(|t| had.contains(*t));
+        edits.extend(new.into_iter().map(edit(Way::Join)));
         let added = edits.len() - removed;
+        for topic in kept {
+            if self.came_apart(registration, topic, true, now).await.map_err(refusal)? {
+                edits.push(edit(Way::Join)(topic));
+            }
+        }
         self.meters.admit_subscriptions(registration.project, edits.len(), now)?;
         match self.edit(edits, MAX_TOPICS * 2, now).await?.is_empty() {
             true => Ok(Replaced { added, removed }),
@@ -432,7 +438,7 @@ impl Dispatcher {
     ) -> Result<bool, Rejection> {
         let is_member = self.subscription(id, topic, now).await?.is_some();
         if is_member == (way == Way::Join) {
-            return Ok(false);
+            return self.came_apart(id, topic, is_member, now).await.map_err(refusal);
         }
         if way == Way::Join {
             let partition = members::topics_partition(id);
@@ -442,6 +448,27 @@ impl Dispatcher {
             }
         }
         Ok(true)
+    }
+
+    /// Whether only one of the two rows of a membership says what both should: they stand in two partitions,
+    /// and a crash may have come between them. If both do, one may have appeared after a set was read into
+    /// memory: that is told now.
+    async fn came_apart(
+        &self,
+        id: RegistrationId,
+        topic: &Topic,
+        is_member: bool,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        if self.store.keeps_batches_whole() {
+            return Ok(false);
+        }
+        let key = TopicKey::of(topic.as_str());
+        let is_in_set = self.store.get(&members::key(id, key), now).await?.is_some();
+        if is_in_set == is_member {
+            self.members.changed(&[(id, key)], now).await;
+        }
+        Ok(is_in_set != is_member)
     }
 
     /// Writes changes, and has the sets in memory say the same. Who had ended when they were to join.

@@ -289,6 +289,12 @@ pub trait Engine: Send + Sync + 'static {
     /// that gave it.
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept>;
 
+    /// Whether a batch appears as a whole, however many partitions it touches, whenever the process ends.
+    /// What must not depend on that is written in two batches where it does not hold.
+    fn keeps_batches_whole(&self) -> bool {
+        false
+    }
+
     /// Waits for what was written, refuses what comes after.
     fn close(&self) -> Pending<'_, ()>;
 }

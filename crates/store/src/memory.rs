@@ -50,6 +50,10 @@ impl Engine for MemoryEngine {
         ready(self.open().map(|state| state.partitions(table, from, limit)))
     }
 
+    fn keeps_batches_whole(&self) -> bool {
+        true
+    }
+
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {
         ready(batch.check().and_then(|()| self.open()).map(|mut state| state.write(batch, now)))
     }

@@ -55,7 +55,7 @@ impl World {
         let nature = Nature::any(&mut dice);
         let clock = Arc::new(Clock::new());
         let slow = dice.pick(&[0, 0, 10, 40]);
-        let engine = Arc::new(Faulty::new(dice.apart(), slow, options.sabotage));
+        let engine = Arc::new(Faulty::new(dice.apart(), slow, options.torn, options.sabotage));
         let means = Means {
             store: engine.clone(),
             clock: clock.clone(),

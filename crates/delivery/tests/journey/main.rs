@@ -14,6 +14,7 @@ mod quotas;
 mod sending;
 mod stored;
 mod topics;
+mod torn;
 mod trace;
 mod upstream;
 mod world;

@@ -60,6 +60,7 @@ impl World {
             inner: MemoryEngine::new(),
             writes: Semaphore::new(1 << 20),
             refuses: AtomicBool::new(false),
+            tears: AtomicBool::new(false),
             stop: Mutex::default(),
         });
         let store: Store = engine.clone();
@@ -172,6 +173,7 @@ pub(crate) struct Held {
     inner: MemoryEngine,
     pub writes: Semaphore,
     refuses: AtomicBool,
+    tears: AtomicBool,
     stop: Mutex<Option<(Table, Arc<Stop>)>>,
 }
 
@@ -203,6 +205,11 @@ impl Held {
     /// Writes are refused from now on, as by a full disk; or no more.
     pub(crate) fn refuse(&self, refuse: bool) {
         self.refuses.store(refuse, Ordering::Relaxed);
+    }
+
+    /// It is one of those whose batches may appear in parts from now on.
+    pub(crate) fn may_tear(&self) {
+        self.tears.store(true, Ordering::Relaxed);
     }
 
     /// The next read of a table is stopped.
@@ -262,6 +269,10 @@ impl Engine for Held {
 
     fn sweep<'a>(&'a self, table: Table, from: &'a [u8], limit: usize, now: Timestamp) -> Pending<'a, Swept> {
         self.inner.sweep(table, from, limit, now)
+    }
+
+    fn keeps_batches_whole(&self) -> bool {
+        !self.tears.load(Ordering::Relaxed)
     }
 
     fn close(&self) -> Pending<'_, ()> {

@@ -243,6 +243,11 @@ impl Engine for EmbeddedEngine {
         })
     }
 
+    /// All of it stands in one batch of fjall's journal, which is read back whole or not at all.
+    fn keeps_batches_whole(&self) -> bool {
+        true
+    }
+
     fn write(&self, batch: Batch, now: Timestamp) -> Pending<'_, bool> {
         Box::pin(async move {
             batch.check()?;
