@@ -12,16 +12,13 @@ use cresset_message::{
 };
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
-use cresset_store::{Batch, Store, StoreError};
+use cresset_store::{Batch, StoreError};
 use cresset_wire::payload::{apns, web_plaintext_fits};
 use cresset_wire::token::open_group_key;
 
-use crate::carrier::Carriers;
 use crate::fanout::FanOuts;
 use crate::finish::Finish;
-use crate::stored::{MAX_PUSHES, Piles};
 use crate::terms::{Terms, is_of_package};
-use crate::trace::Traces;
 use crate::{Delivery, Dispatcher, Handoff, refusal};
 
 pub use push::{Endpoint, Push, Pushed};
@@ -165,7 +162,7 @@ impl Dispatcher {
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
         let stored = Finish::new(async move {
             ids.write(&store, batch, Some(delivery.id), now).await?;
-            after.push_in_turn(delivery, now);
+            after.push(delivery, now).await;
             Ok(())
         });
         stored.await
@@ -173,75 +170,22 @@ impl Dispatcher {
 }
 
 /// What pushing needs once a delivery is durable.
-#[derive(Clone)]
 struct AfterAccepting {
-    store: Store,
     fanouts: Arc<FanOuts>,
-    carriers: Arc<Carriers>,
-    traces: Arc<Traces>,
-    piles: Arc<Piles>,
     /// How many may wait for one app instance, if that is limited.
     stored: Option<u32>,
 }
 
 impl Dispatcher {
     fn after_accepting(&self) -> AfterAccepting {
-        AfterAccepting {
-            store: self.store.clone(),
-            fanouts: self.fanouts.clone(),
-            carriers: self.carriers.clone(),
-            traces: self.traces.clone(),
-            piles: self.piles.clone(),
-            stored: self.meters.quotas().stored,
-        }
+        AfterAccepting { fanouts: self.fanouts.clone(), stored: self.meters.quotas().stored }
     }
 }
 
 impl AfterAccepting {
-    /// Pushes once what is older, and for many, has been; the sender need not wait for that. Now or never is
-    /// now: who connects later must not get it.
-    fn push_in_turn(&self, delivery: Arc<Delivery>, now: Timestamp) {
-        let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-        if delivery.ttl.is_zero() || !self.fanouts.must_wait(project, bucket, delivery.id) {
-            return self.push(&delivery, now);
-        }
-        let after = self.clone();
-        tokio::spawn(async move {
-            let push = async {
-                if still_waits(&after.store, &delivery, now).await {
-                    after.push(&delivery, now);
-                }
-            };
-            if let Err(e) = after.fanouts.in_turn(project, bucket, delivery.id, now, push).await {
-                tracing::debug!(message.id = %delivery.id, "it may overtake an older message: {e}");
-            }
-        });
+    async fn push(&self, delivery: Arc<Delivery>, now: Timestamp) {
+        self.fanouts.push_in_turn(delivery, self.stored, now).await;
     }
-
-    fn push(&self, delivery: &Arc<Delivery>, now: Timestamp) {
-        let handoff = self.carriers.push(delivery);
-        // A courier tells itself when it has sent something.
-        let sent = handoff == Handoff::Accepted && !delivery.recipient.device.is_outside();
-        let limit = match delivery.recipient.layout {
-            Layout::WebPush { .. } => Some(MAX_PUSHES),
-            _ => self.stored,
-        };
-        if let (Handoff::Offline, false, Some(limit)) = (handoff, delivery.ttl.is_zero(), limit) {
-            self.piles.add(delivery.recipient.registration, delivery.recipient.device, limit);
-        }
-        if delivery.ttl.is_zero() {
-            self.traces.fleeting(delivery, sent, now);
-        } else if sent {
-            self.traces.sent_at_once(delivery, now);
-        }
-    }
-}
-
-/// Whether a delivery has not been fetched and acknowledged since it was accepted. If nobody can say, its
-/// device finds it in its inbox.
-async fn still_waits(store: &Store, delivery: &Delivery, now: Timestamp) -> bool {
-    let key = inbox::key(delivery.recipient.device, delivery.id);
-    matches!(store.get(&key, now).await, Ok(Some(_)))
 }
 
 fn delivery(id: MessageId, message: Arc<Message>, recipient: Arc<Recipient>) -> Delivery {

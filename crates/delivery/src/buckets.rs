@@ -211,6 +211,10 @@ impl Bucket {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn place(&self) -> Place {
+        (self.project, self.number)
+    }
+
     pub(crate) fn registration(&self, slot: u16) -> RegistrationId {
         RegistrationId { project: self.project, bucket: self.number, slot }
     }
@@ -527,7 +531,8 @@ pub(crate) struct Saved {
     pub(crate) over: Vec<Arc<FanOut>>,
 }
 
-type Place = (ProjectNumber, u32);
+/// Where a bucket is: its project, and its number there.
+pub(crate) type Place = (ProjectNumber, u32);
 
 /// The buckets that somebody has asked for.
 pub(crate) struct Buckets {

@@ -4,27 +4,31 @@
 //! Many jobs take turns, so that a small one is not stuck behind a large one; yet in each bucket the
 //! older message comes first: whoever reaches a bucket first spreads there what is older than itself.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+mod jobs;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use cresset_message::{Condition, Message, MessageId, ProjectNumber, Rejection, SlotSet, Target, Timestamp};
+use cresset_message::{Condition, Message, MessageId, ProjectNumber, Rejection, SlotSet, Timestamp};
 use cresset_store::tables::bodies::{self, BodyRecord};
-use cresset_store::tables::jobs::{self, JobRecord};
-use cresset_store::tables::members::TopicKey;
-use cresset_store::tables::{fanouts, message as message_record};
+use cresset_store::tables::jobs::JobRecord;
+use cresset_store::tables::{fanouts, jobs as job_rows, message as message_record};
 use cresset_store::{Batch, Pages, Store, StoreError, Table};
-use tokio::sync::Notify;
+use tokio::sync::Semaphore;
 
-use crate::buckets::{Bucket, Buckets, FanOut};
+use crate::buckets::{Bucket, Buckets, FanOut, Place};
 use crate::carrier::Carriers;
 use crate::ids::Ids;
 use crate::inbox::DELETED_TOGETHER;
-use crate::matching::{matching, needs_everyone, topics};
+use crate::matching::{matching, needs_everyone};
 use crate::members::Members;
+use crate::stored::Piles;
 use crate::trace::Traces;
+use crate::turn::MAX_WAITING;
 use crate::{Dispatcher, Handoff, refusal};
+
+pub(crate) use jobs::{Job, Selection};
+use jobs::{Jobs, Next, Progress};
 
 /// Fan-outs of a project at a time (`protocol/http-v1.md` §6).
 pub(crate) const MAX_JOBS: usize = 1_000;
@@ -50,222 +54,12 @@ pub(crate) struct FanOuts {
     ids: Arc<Ids>,
     pub(crate) members: Members,
     pub(crate) buckets: Buckets,
-    jobs: Jobs,
-    traces: Arc<Traces>,
+    pub(crate) jobs: Jobs,
+    /// For messages to one that wait for their turn.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) traces: Arc<Traces>,
     pub(crate) carriers: Arc<Carriers>,
-}
-
-/// A fan-out that is still being spread.
-pub(crate) struct Job {
-    fanout: Arc<FanOut>,
-    selection: Selection,
-    /// Now or never: no row tells of it.
-    fleeting: bool,
-    /// A former process accepted it: what was to come now or never is over.
-    resumed: bool,
-    progress: Mutex<Progress>,
-    /// Held while its row is written: the row that is written last is the newest.
-    row: tokio::sync::Mutex<()>,
-    cancelled: AtomicBool,
-}
-
-#[derive(Default)]
-struct Progress {
-    /// The first bucket that is not done.
-    next: u32,
-    /// Done beyond it.
-    ahead: BTreeSet<u32>,
-    /// Their sets are durable, and pushed to now: rows of the job say that they are done.
-    durable: BTreeSet<u32>,
-    /// Being worked on.
-    busy: BTreeSet<u32>,
-    queued: bool,
-}
-
-impl Progress {
-    fn is_done(&self, bucket: u32) -> bool {
-        bucket < self.next || self.ahead.contains(&bucket)
-    }
-
-    fn done(&mut self, bucket: u32) {
-        self.durable.remove(&bucket);
-        self.ahead.insert(bucket);
-        while self.ahead.remove(&self.next) {
-            self.next += 1;
-        }
-    }
-
-    /// The first bucket that nobody works on.
-    fn free(&self, buckets: u32) -> Option<u32> {
-        (self.next..buckets).find(|bucket| !self.ahead.contains(bucket) && !self.busy.contains(bucket))
-    }
-}
-
-impl Job {
-    fn new(fanout: Arc<FanOut>, progress: Progress, resumed: bool) -> Result<Self, Rejection> {
-        let condition = match &fanout.message.target {
-            Target::Topic(name) => Condition::Topic(name.as_str().into()),
-            Target::Condition(text) => text.parse().map_err(|_| Rejection::Condition)?,
-            Target::Token(_) | Target::Fid(_) => return Err(Rejection::Internal),
-        };
-        let selection = Selection::new(condition);
-        let fleeting = fanout.is_now_or_never();
-        fanout.hold();
-        fanout.set_spreading(true);
-        Ok(Self {
-            fanout,
-            selection,
-            fleeting,
-            resumed,
-            progress: Mutex::new(progress),
-            row: tokio::sync::Mutex::default(),
-            cancelled: AtomicBool::new(false),
-        })
-    }
-
-    fn id(&self) -> MessageId {
-        self.fanout.id
-    }
-
-    pub(crate) fn fanout(&self) -> &FanOut {
-        &self.fanout
-    }
-
-    /// Whether no row tells of it.
-    pub(crate) fn is_fleeting(&self) -> bool {
-        self.fleeting
-    }
-
-    fn progress(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
-    }
-
-    /// Its row, while one more bucket is being made a set of: of that the set's own row tells. The two stand
-    /// in two partitions, and after a crash one may be there without the other.
-    fn record(&self) -> JobRecord {
-        let progress = self.progress();
-        let ahead = progress.ahead.union(&progress.durable).copied().collect();
-        let mut known = Progress { next: progress.next, ahead, ..Progress::default() };
-        drop(progress);
-        while known.ahead.remove(&known.next) {
-            known.next += 1;
-        }
-        JobRecord {
-            project: self.fanout.project.0,
-            next_bucket: known.next,
-            ahead: known.ahead.into_iter().collect(),
-        }
-    }
-}
-
-/// Whom a condition names, with its topics as they stand in keys.
-pub(crate) struct Selection {
-    condition: Condition,
-    topics: Vec<(Box<str>, TopicKey)>,
-}
-
-impl Selection {
-    pub(crate) fn new(condition: Condition) -> Self {
-        let topics =
-            topics(&condition).into_iter().map(|name| (Box::from(name), TopicKey::of(name))).collect();
-        Self { condition, topics }
-    }
-}
-
-/// The open jobs, and whose turn it is.
-#[derive(Default)]
-struct Jobs {
-    state: Mutex<JobsState>,
-    /// There is something to do.
-    arrived: Notify,
-}
-
-#[derive(Default)]
-struct JobsState {
-    open: BTreeMap<ProjectNumber, BTreeMap<MessageId, Arc<Job>>>,
-    /// Accepted, not durable yet: they count too.
-    coming: HashMap<ProjectNumber, usize>,
-    queue: VecDeque<Arc<Job>>,
-}
-
-impl Jobs {
-    fn state(&self) -> MutexGuard<'_, JobsState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn admit(&self, project: ProjectNumber) -> Result<(), Rejection> {
-        let mut state = self.state();
-        let open = state.open.get(&project).map_or(0, BTreeMap::len);
-        let coming = state.coming.entry(project).or_default();
-        if open + *coming >= MAX_JOBS {
-            return Err(Rejection::FanOutQuota { project, limit: MAX_JOBS as u32, retry_after: RETRY_AFTER });
-        }
-        *coming += 1;
-        Ok(())
-    }
-
-    fn not_coming(&self, project: ProjectNumber) {
-        let mut state = self.state();
-        if let Some(coming) = state.coming.get_mut(&project) {
-            *coming -= 1;
-            if *coming == 0 {
-                state.coming.remove(&project);
-            }
-        }
-    }
-
-    fn open(&self, job: Arc<Job>) {
-        job.progress().queued = true;
-        let mut state = self.state();
-        state.open.entry(job.fanout.project).or_default().insert(job.id(), job.clone());
-        state.queue.push_back(job);
-        drop(state);
-        self.arrived.notify_one();
-    }
-
-    /// Puts it at the end of the queue, unless it is in there.
-    fn queue(&self, job: &Arc<Job>) {
-        if !std::mem::replace(&mut job.progress().queued, true) {
-            self.state().queue.push_back(job.clone());
-            self.arrived.notify_one();
-        }
-    }
-
-    fn next(&self) -> Option<Arc<Job>> {
-        let job = self.state().queue.pop_front()?;
-        job.progress().queued = false;
-        Some(job)
-    }
-
-    /// Whether it was open until now.
-    fn close(&self, job: &Job) -> bool {
-        let mut state = self.state();
-        let Some(open) = state.open.get_mut(&job.fanout.project) else { return false };
-        let was_open = open.remove(&job.id()).is_some();
-        if open.is_empty() {
-            state.open.remove(&job.fanout.project);
-        }
-        was_open
-    }
-
-    /// Open jobs of a project that are not younger than `id`, oldest first.
-    fn up_to(&self, project: ProjectNumber, id: MessageId) -> Vec<Arc<Job>> {
-        let state = self.state();
-        let open = state.open.get(&project);
-        open.map_or_else(Vec::new, |open| open.range(..=id).map(|(_, job)| job.clone()).collect())
-    }
-
-    fn count(&self) -> usize {
-        self.state().open.values().map(BTreeMap::len).sum()
-    }
-
-    fn of_project(&self, project: ProjectNumber) -> Vec<Arc<Job>> {
-        self.state().open.get(&project).map_or_else(Vec::new, |open| open.values().cloned().collect())
-    }
+    pub(crate) piles: Arc<Piles>,
 }
 
 impl FanOuts {
@@ -275,9 +69,11 @@ impl FanOuts {
         members: Members,
         traces: Arc<Traces>,
         carriers: Arc<Carriers>,
+        piles: Arc<Piles>,
     ) -> Self {
         let (buckets, jobs) = (Buckets::new(store.clone()), Jobs::default());
-        Self { buckets, store, ids, members, jobs, traces, carriers }
+        let room = Arc::new(Semaphore::new(MAX_WAITING));
+        Self { buckets, store, ids, members, jobs, room, traces, carriers, piles }
     }
 
     pub(crate) fn store(&self) -> &Store {
@@ -291,7 +87,7 @@ impl FanOuts {
 
     /// Takes up the jobs that a former process left.
     pub(crate) async fn resume(&self, now: Timestamp) -> Result<(), StoreError> {
-        let mut pages = Pages::of(&self.store, Table::Jobs, jobs::PARTITION, PAGE);
+        let mut pages = Pages::of(&self.store, Table::Jobs, job_rows::PARTITION, PAGE);
         while let Some(rows) = pages.next(now).await? {
             for row in &rows {
                 let id = cresset_store::tables::inbox::id_of(&row.sort)?;
@@ -302,24 +98,20 @@ impl FanOuts {
     }
 
     async fn resume_job(&self, id: MessageId, record: JobRecord, now: Timestamp) -> Result<(), StoreError> {
-        let progress = Progress {
-            next: record.next_bucket,
-            ahead: record.ahead.into_iter().collect(),
-            ..Progress::default()
-        };
+        let next_bucket = record.next_bucket;
         let job = match self.buckets.message(id, now).await? {
-            Some(fanout) => Job::new(fanout, progress, true).ok(),
+            Some(fanout) => Job::new(fanout, Progress::from(record), true).ok(),
             None => None,
         };
         match job {
             Some(job) => {
-                tracing::info!(message.id = %id, next_bucket = record.next_bucket, "a fan-out goes on");
+                tracing::info!(message.id = %id, next_bucket, "a fan-out goes on");
                 self.jobs.open(Arc::new(job));
             }
             // Its time is over.
             None => {
                 let mut batch = Batch::default();
-                batch.delete(jobs::key(id));
+                batch.delete(job_rows::key(id));
                 self.store.write(batch, now).await?;
             }
         }
@@ -343,7 +135,7 @@ impl FanOuts {
             let record = JobRecord { project: project.0, ..JobRecord::default() };
             let mut batch = Batch::default();
             batch.put(bodies::key(id), body.to_bytes(), Some(fanout.expires()));
-            batch.put(jobs::key(id), record.to_bytes(), Some(fanout.expires()));
+            batch.put(job_rows::key(id), record.to_bytes(), Some(fanout.expires()));
             self.traces.accepted_for_many(&mut batch, &fanout);
             self.ids.write(&self.store, batch, Some(id), now).await.map_err(refusal)?;
         }
@@ -411,8 +203,9 @@ impl FanOuts {
         Ok((!set.is_empty()).then_some(set))
     }
 
-    /// Spreads to a bucket whose order is held what is not younger than `id`.
-    async fn spread_older(
+    /// Brings to a bucket whose order is held, oldest first, what is not younger than `id`: for many, and to
+    /// ones that wait.
+    pub(crate) async fn spread_older(
         &self,
         bucket: &Arc<Bucket>,
         id: MessageId,
@@ -420,14 +213,19 @@ impl FanOuts {
         known: Option<(&Arc<Job>, SlotSet)>,
     ) -> Result<(), StoreError> {
         let mut known = known;
-        for job in self.jobs.up_to(bucket.project, id) {
-            if job.progress().is_done(bucket.number) || job.is_cancelled() {
-                continue;
-            }
+        // Looked for anew after each: what came meanwhile, and is older than the next, comes before it.
+        while let Some(next) = self.jobs.next_for(bucket.place(), id) {
+            let job = match next {
+                Next::One(waiting) => {
+                    self.push_waiting(bucket.place(), &waiting).await;
+                    continue;
+                }
+                Next::Many(job) => job,
+            };
             let set = match known.take_if(|(known, _)| known.id() == job.id()) {
                 Some((_, set)) => set,
                 None => {
-                    let (project, number) = (bucket.project, bucket.number);
+                    let (project, number) = bucket.place();
                     self.matching(&job.selection, project, number, now).await?
                 }
             };
@@ -457,7 +255,7 @@ impl FanOuts {
             let (id, expires) = (job.id(), Some(job.fanout.expires()));
             let mut batch = Batch::default();
             batch.put(fanouts::key(bucket.project, bucket.number, id), fanouts::to_bytes(&set), expires);
-            batch.put(jobs::key(id), job.record().to_bytes(), expires);
+            batch.put(job_rows::key(id), job.record().to_bytes(), expires);
             self.traces.wanted(&mut batch, &job.fanout, bucket.number, &set);
             self.store.write(batch, now).await?;
             // Before the next row of the job is written: that tells of this bucket.
@@ -480,7 +278,7 @@ impl FanOuts {
     async fn finish(&self, job: &Job, now: Timestamp) -> Result<(), StoreError> {
         if !job.fleeting {
             let mut batch = Batch::default();
-            batch.delete(jobs::key(job.id()));
+            batch.delete(job_rows::key(job.id()));
             self.store.write(batch, now).await?;
             job.fanout.set_spreading(false);
         }
@@ -503,48 +301,17 @@ impl FanOuts {
     /// What is older, and for many, comes first.
     pub(crate) async fn let_older_pass(
         &self,
-        project: ProjectNumber,
-        number: u32,
+        (project, number): Place,
         id: MessageId,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        self.in_turn(project, number, id, now, async {}).await
-    }
-
-    /// Before a message to one of a bucket is pushed, by `push`: what is older comes first. If that
-    /// cannot be, it is pushed all the same.
-    pub(crate) async fn in_turn(
-        &self,
-        project: ProjectNumber,
-        number: u32,
-        id: MessageId,
-        now: Timestamp,
-        push: impl Future<Output = ()>,
-    ) -> Result<(), StoreError> {
-        let bucket = match self.buckets.get(project, number, now).await {
-            Ok(bucket) => bucket,
-            Err(e) => {
-                push.await;
-                return Err(e);
-            }
-        };
+        let bucket = self.buckets.get(project, number, now).await?;
         let _order = bucket.order.lock().await;
-        let passed = self.spread_older(&bucket, id, now, None).await;
-        push.await;
-        passed
+        self.spread_older(&bucket, id, now, None).await
     }
 
-    /// Whether a message to one of a bucket has to wait for its turn: something older is on its way to
-    /// all, or others wait for theirs.
-    pub(crate) fn must_wait(&self, project: ProjectNumber, number: u32, id: MessageId) -> bool {
-        let is_busy = |bucket: Arc<Bucket>| bucket.order.try_lock().is_err();
-        self.has_older(project, number, id) || self.buckets.known(project, number).is_some_and(is_busy)
-    }
-
-    pub(crate) fn has_older(&self, project: ProjectNumber, number: u32, id: MessageId) -> bool {
-        let state = self.jobs.state();
-        let open = state.open.get(&project);
-        open.is_some_and(|open| open.range(..id).any(|(_, job)| !job.progress().is_done(number)))
+    pub(crate) fn has_older(&self, place: Place, id: MessageId) -> bool {
+        self.jobs.has_older(place, id)
     }
 
     /// The slots of a bucket for which a condition holds.
@@ -578,7 +345,7 @@ impl FanOuts {
     /// Jobs of a project end where they are.
     pub(crate) async fn cancel(&self, project: ProjectNumber, now: Timestamp) -> Result<(), StoreError> {
         for job in self.jobs.of_project(project) {
-            job.cancelled.store(true, Ordering::Relaxed);
+            job.cancel();
             self.jobs.queue(&job);
         }
         for bucket in self.buckets.all().iter().filter(|bucket| bucket.project == project) {
@@ -662,6 +429,6 @@ impl Dispatcher {
 
     /// Messages of a project for many that are still being spread.
     pub fn fanouts_open_of(&self, project: ProjectNumber) -> usize {
-        self.fanouts.jobs.state().open.get(&project).map_or(0, BTreeMap::len)
+        self.fanouts.jobs.count_of(project)
     }
 }

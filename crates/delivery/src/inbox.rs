@@ -78,8 +78,9 @@ impl Dispatcher {
         let mut passed = false;
         for delivery in found.iter().rev() {
             let RegistrationId { project, bucket, .. } = delivery.recipient.registration;
-            if self.fanouts.has_older(project, bucket, delivery.id) {
-                passed |= self.fanouts.let_older_pass(project, bucket, delivery.id, now).await.is_ok();
+            let place = (project, bucket);
+            if self.fanouts.has_older(place, delivery.id) {
+                passed |= self.fanouts.let_older_pass(place, delivery.id, now).await.is_ok();
             }
         }
         passed

@@ -13,6 +13,7 @@ mod finish;
 mod matching;
 mod members;
 mod preview;
+mod turn;
 
 mod buckets;
 mod inbox;
@@ -107,12 +108,14 @@ impl Dispatcher {
         let members = members::Members::new(store.clone());
         let traces = Arc::new(trace::Traces::new());
         let carriers = Arc::new(carrier::Carriers::new());
+        let piles = Arc::<stored::Piles>::default();
         let fanouts = fanout::FanOuts::new(
             store.clone(),
             ids.clone(),
             members.clone(),
             traces.clone(),
             carriers.clone(),
+            piles.clone(),
         );
         let fanouts = Arc::new(fanouts);
         fanouts.resume(now).await?;
@@ -128,7 +131,7 @@ impl Dispatcher {
             meters: quota::Meters::new(Quotas::OFF),
             topic_names: topics::Names::default(),
             traces,
-            piles: Arc::default(),
+            piles,
             settling: stored::Settling::new(),
             upstream: Arc::default(),
         })

@@ -116,7 +116,7 @@ impl Dispatcher {
                 ids.write(&store, batch, last, now).await?;
             }
             for delivery in deliveries {
-                after.push_in_turn(delivery, now);
+                after.push(delivery, now).await;
             }
             Ok(())
         });

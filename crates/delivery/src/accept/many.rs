@@ -128,7 +128,9 @@ impl Dispatcher {
                     failed.extend(deliveries.iter().map(|(place, _)| (*place, refusal(e.clone()))));
                     continue;
                 }
-                deliveries.into_iter().for_each(|(_, delivery)| after.push_in_turn(delivery, now));
+                for (_, delivery) in deliveries {
+                    after.push(delivery, now).await;
+                }
             }
             failed
         });
