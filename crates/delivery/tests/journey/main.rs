@@ -16,5 +16,6 @@ mod stored;
 mod topics;
 mod torn;
 mod trace;
+mod turns;
 mod upstream;
 mod world;
