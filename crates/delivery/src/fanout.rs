@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 
 use crate::buckets::{Bucket, Buckets, FanOut, Place};
 use crate::carrier::Carriers;
+use crate::finish::Finish;
 use crate::ids::Ids;
 use crate::inbox::DELETED_TOGETHER;
 use crate::matching::{matching, needs_everyone};
@@ -405,16 +406,12 @@ impl Dispatcher {
         let id = self.next_id(now);
         let fanouts = self.fanouts.clone();
         // Runs to its end even if the sender no longer waits: a job that is durable must be open.
-        let accepted = tokio::spawn(async move {
+        let accepted = Finish::new(async move {
             let accepted = fanouts.accept(id, project, message, now).await;
             fanouts.jobs.not_coming(project);
             accepted
         });
-        let accepted = accepted.await.unwrap_or_else(|e| {
-            tracing::error!("a message was given up: {e}");
-            Err(Rejection::Internal)
-        });
-        accepted.map(|()| id)
+        accepted.await.map(|()| id)
     }
 
     /// One turn of spreading what is accepted for many; `None` when there is nothing to do.

@@ -10,6 +10,7 @@ use cresset_store::tables::registrations::RegistrationRef;
 use cresset_store::{Batch, Condition, Store, StoreError};
 use cresset_wire::token::{group_key, open_group_key};
 
+use crate::finish::Finish;
 use crate::{Dispatcher, refusal};
 
 /// Members of one group, as FCM has it.
@@ -104,11 +105,8 @@ impl Dispatcher {
                 }
             }
             // To its end, even if the client no longer waits: else a record nobody knows may stay.
-            let claim = tokio::spawn(claim(self.store.clone(), group, record.clone(), leads_to, now));
-            if claim
-                .await
-                .unwrap_or_else(|e| Err(StoreError::Damaged(format!("a group was given up: {e}"))))?
-            {
+            let claim = claim(self.store.clone(), group, record.clone(), leads_to, now);
+            if Finish::new(claim).await? {
                 return Ok(group_key(&self.tokens, group));
             }
         }

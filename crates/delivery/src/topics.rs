@@ -9,6 +9,7 @@ use cresset_store::tables::registrations::{self, RegistrationRecord};
 use cresset_store::{Batch, RowKey, Store, StoreError, Table};
 use cresset_wire::token::{Presented, present, registration_token};
 
+use crate::finish::Finish;
 use crate::members::Members;
 use crate::{Dispatcher, refusal};
 
@@ -485,10 +486,8 @@ impl Dispatcher {
         let names = self.new_names(&edits, now).await.map_err(refusal)?;
         let task = Editing { store: self.store.clone(), members: self.members.clone(), now };
         let known: Vec<_> = names.iter().map(|(key, _)| *key).collect();
-        let written = tokio::spawn(async move { task.run(&names, &edits, in_batch).await });
-        let written =
-            written.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("topics were given up: {e}"))));
-        let ended = written.map_err(refusal)?;
+        let written = Finish::new(async move { task.run(&names, &edits, in_batch).await });
+        let ended = written.await.map_err(refusal)?;
         self.topic_names.add(known);
         Ok(ended)
     }

@@ -9,6 +9,7 @@ use cresset_store::{Batch, StoreError};
 use cresset_wire::token::registration_token;
 
 use super::{GroupSent, check_for_recipient, delivery};
+use crate::finish::Finish;
 use crate::{Delivery, Dispatcher, refusal};
 
 /// Members that their quotas let have a message, and the others.
@@ -111,7 +112,7 @@ impl Dispatcher {
         }
         self.traces.accepted_group(&mut batch, &deliveries);
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
-        let stored = tokio::spawn(async move {
+        let stored = Finish::new(async move {
             if last.is_some() {
                 ids.write(&store, batch, last, now).await?;
             }
@@ -120,6 +121,6 @@ impl Dispatcher {
             }
             Ok(())
         });
-        stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))
+        stored.await
     }
 }

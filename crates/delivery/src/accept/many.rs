@@ -5,10 +5,11 @@ use std::sync::Arc;
 use cresset_message::{Message, ProjectNumber, Recipient, Rejection, Target, Timestamp};
 use cresset_store::tables::inbox::{self, InboxRecord};
 use cresset_store::tables::message as message_record;
-use cresset_store::{Batch, MAX_BATCH_BYTES, StoreError};
+use cresset_store::{Batch, MAX_BATCH_BYTES};
 use cresset_wire::token::open_group_key;
 
 use super::{Accepted, check, delivery};
+use crate::finish::Finish;
 use crate::{Delivery, Dispatcher, refusal};
 
 /// Recipients looked up by one task: some 20 µs each, so that a task is worth its making.
@@ -120,7 +121,7 @@ impl Dispatcher {
             .map(|deliveries| (self.rows_of(&encoded, deliveries), deliveries.to_vec()))
             .collect();
         let (store, ids, after) = (self.store.clone(), self.ids.clone(), self.after_accepting());
-        let stored = tokio::spawn(async move {
+        let stored = Finish::new(async move {
             let mut failed = Vec::new();
             for (batch, deliveries) in batches {
                 let last = deliveries.last().map(|(_, last)| last.id);
@@ -134,10 +135,7 @@ impl Dispatcher {
             }
             failed
         });
-        stored.await.unwrap_or_else(|e| {
-            let given_up = refusal(StoreError::Damaged(format!("messages were given up: {e}")));
-            deliveries.iter().map(|(place, _)| (*place, given_up.clone())).collect()
-        })
+        stored.await
     }
 
     fn rows_of(&self, message: &[u8], deliveries: &[(usize, Arc<Delivery>)]) -> Batch {

@@ -10,6 +10,7 @@ use cresset_wire::token::{Presented, present, registration_token};
 
 use super::{Queues, Upstream};
 use crate::Dispatcher;
+use crate::finish::Finish;
 use crate::presence::Carried;
 
 /// Bytes of a message's keys and values, as downstream (`protocol/mcs.md` §9: Chromium's limit; the
@@ -153,12 +154,12 @@ impl Dispatcher {
         upstream.put(&mut batch, project, now);
         // To its end even if the device does not wait for it: nobody may read past a row on its way.
         let (store, ids) = (self.store.clone(), self.ids.clone());
-        let stored = tokio::spawn(async move {
+        let stored = Finish::new(async move {
             ids.write(&store, batch, Some(writing.id()), now).await?;
             writing.done();
-            Ok(())
+            Ok::<_, StoreError>(())
         });
-        stored.await.unwrap_or_else(|e| Err(StoreError::Damaged(format!("a message was given up: {e}"))))?;
+        stored.await?;
         self.upstream.remember(device, message);
         Ok(Taken::Durable)
     }

@@ -125,7 +125,7 @@ async fn an_inbox_that_is_read_slowly_is_read_in_order() {
     let token = world.register(phone, 1).await;
     world.join(1, "news").await;
     world.send(&token, None).await;
-    let mut slow = world.engine.stop_at(Table::Inbox);
+    let mut slow = world.engine.stop_at_scan(Table::Inbox);
     let dispatcher = world.dispatcher.clone();
     let mut reading =
         tokio::spawn(async move { dispatcher.pending(phone, 64, &|_| false, NOW).await.unwrap() });
@@ -133,10 +133,10 @@ async fn an_inbox_that_is_read_slowly_is_read_in_order() {
         tokio::select! {
             found = &mut reading => break ids(&found.unwrap()),
             () = slow.reached() => {
-                // Its set has been looked at, its rows have not.
+                // Its set has been looked at, its rows have not. (Whether one still waits is asked of its row.)
                 world.send_to(topic("news"), 1).await;
                 world.send(&token, None).await;
-                let next = world.engine.stop_at(Table::Inbox);
+                let next = world.engine.stop_at_scan(Table::Inbox);
                 std::mem::replace(&mut slow, next).go();
             }
         }

@@ -174,7 +174,7 @@ pub(crate) struct Held {
     pub writes: Semaphore,
     refuses: AtomicBool,
     tears: AtomicBool,
-    stop: Mutex<Option<(Table, Arc<Stop>)>>,
+    stop: Mutex<Option<(Read, Arc<Stop>)>>,
 }
 
 /// One read that is stopped before it reads.
@@ -214,8 +214,17 @@ impl Held {
 
     /// The next read of a table is stopped.
     pub(crate) fn stop_at(&self, table: Table) -> Arc<Stop> {
+        self.stop_before(Read::Any(table))
+    }
+
+    /// The next read of more than one row.
+    pub(crate) fn stop_at_scan(&self, table: Table) -> Arc<Stop> {
+        self.stop_before(Read::Scan(table))
+    }
+
+    fn stop_before(&self, read: Read) -> Arc<Stop> {
         let stop = Arc::<Stop>::default();
-        *self.stop.lock().unwrap() = Some((table, stop.clone()));
+        *self.stop.lock().unwrap() = Some((read, stop.clone()));
         stop
     }
 
@@ -223,14 +232,23 @@ impl Held {
         *self.stop.lock().unwrap() = None;
     }
 
-    fn stopped(&self, at: Table) -> Option<Arc<Stop>> {
-        self.stop.lock().unwrap().take_if(|(table, _)| *table == at).map(|(_, stop)| stop)
+    fn stopped(&self, at: Read) -> Option<Arc<Stop>> {
+        let (Read::Any(table) | Read::Scan(table)) = at;
+        let meets = |read: Read| read == at || read == Read::Any(table);
+        self.stop.lock().unwrap().take_if(|(read, _)| meets(*read)).map(|(_, stop)| stop)
     }
+}
+
+/// What is stopped, or comes by: one row is read by any read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    Any(Table),
+    Scan(Table),
 }
 
 impl Engine for Held {
     fn get<'a>(&'a self, key: &'a RowKey, now: Timestamp) -> Pending<'a, Option<Row>> {
-        let stop = self.stopped(key.table);
+        let stop = self.stopped(Read::Any(key.table));
         Box::pin(async move {
             Stop::pass(stop).await;
             self.inner.get(key, now).await
@@ -245,7 +263,7 @@ impl Engine for Held {
         limit: usize,
         now: Timestamp,
     ) -> Pending<'a, Page> {
-        let stop = self.stopped(table);
+        let stop = self.stopped(Read::Scan(table));
         Box::pin(async move {
             Stop::pass(stop).await;
             self.inner.scan(table, partition, from, limit, now).await
