@@ -20,8 +20,8 @@ const MEMTABLE_BYTES: u64 = 32 << 20;
 
 /// Size of a file of a table whose rows come in the order of their keys, and go again; twice that is the
 /// first level below the newest files. fjall moves new files down as they are, past those that tell of
-/// deletions, until a level holds nothing else: so much of deletions is kept, and a hundredfold of what
-/// they delete may be. (With its default, 256 MB: 890 MB of events for 250 MB of live ones; at 64 MB, 280.)
+/// deletions, until a level holds nothing else: so much of deletions is kept, and some tenfold of what
+/// they delete. (With its default, 256 MB: 890 MB of events for 250 MB of live ones; at 64 MB, 280.)
 const ORDERED_FILE_BYTES: u64 = 32 << 20;
 const ORDERED_LEVEL0_FILES: u8 = 2;
 
