@@ -259,21 +259,17 @@ impl Engine for EmbeddedEngine {
         Box::pin(async move {
             let rows = self.shared.rows()?;
             let from = from.to_vec();
-            let has_room = self.shared.writes() == Writes::Taken;
-            let found = aside(move || {
-                let found = rows.expired(table, &from, limit, now)?;
-                if found.next.is_none() && has_room && rows.is_mostly_deletions(table) {
-                    tracing::debug!(table = table.name(), "written anew, without what was deleted");
-                    rows.rewrite(table)?;
-                }
-                Ok(found)
-            });
-            let found = found.await?;
+            let found = aside(move || rows.expired(table, &from, limit, now)).await?;
             let dropped = if found.keys.is_empty() {
                 0
             } else {
                 self.ask(|answer| Job::DropExpired { table, keys: found.keys, now, answer }).await?
             };
+            if found.next.is_none() {
+                let (rows, shared) = (self.shared.rows()?, Arc::clone(&self.shared));
+                let go_on = move || shared.writes() == Writes::Taken && !shared.queue.is_closed();
+                aside(move || rows.settle(table, go_on)).await?;
+            }
             Ok(Swept { examined: found.examined, dropped, next: found.next })
         })
     }

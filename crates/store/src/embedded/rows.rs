@@ -1,7 +1,7 @@
 //! fjall, as this engine uses it: one keyspace per table, `clear()` never.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use bytes::Bytes;
 use cresset_message::Timestamp;
@@ -19,17 +19,21 @@ use crate::{MAX_PARTITION, Page, Partitions, Row, RowKey, StoreError, Table};
 const MEMTABLE_BYTES: u64 = 32 << 20;
 
 /// Size of a file of a table whose rows come in the order of their keys, and go again; twice that is the
-/// first level below the newest files. fjall moves new files down as they are, past those that tell of
-/// deletions, until a level holds nothing else: so much of deletions is kept, and some tenfold of what
-/// they delete. (With its default, 256 MB: 890 MB of events for 250 MB of live ones; at 64 MB, 280.)
+/// first level below the newest files. See [`Rows::settle`].
 const ORDERED_FILE_BYTES: u64 = 32 << 20;
 const ORDERED_LEVEL0_FILES: u8 = 2;
 
-/// A table in which deletions are most of what is stored is written anew, if that is a matter of seconds.
-/// They would stay otherwise, and be read by whoever reads the table: what was put and deleted before it
-/// came to the disk is moved to the last level without being merged with anything.
+/// Fewer deletions than these are left to themselves.
 const MANY_DELETIONS: u64 = 100_000;
+
+/// A table of this size is written anew within seconds.
 const SOON_REWRITTEN_BYTES: u64 = 256 << 20;
+
+/// Levels below the first are to hold next to nothing: fjall's default is ten times the one above.
+const RATIO_WHEN_SETTLING: f32 = 0.01;
+
+/// Steps of one settling, each of some 200 MB: what is left the next one goes on with.
+const MOST_STEPS: usize = 64;
 
 /// fjall stops a writer in the middle of its commit, for as long as it takes, at 4 sealed memtables
 /// or 30 runs in level 0 of a table, and never wakes it when the background workers have died of a
@@ -43,6 +47,8 @@ pub(super) struct Rows {
     db: Database,
     tables: [Keyspace; Table::ALL.len()],
     durability: PersistMode,
+    /// Held by whoever reads through a snapshot, which is never for long.
+    snapshots: RwLock<()>,
 }
 
 impl Rows {
@@ -60,7 +66,7 @@ impl Rows {
         // new blocks); what it leaves out is the time stamps, at the price of a journal commit of the
         // file system.
         let durability = if options.fsync { PersistMode::SyncData } else { PersistMode::Buffer };
-        Ok(Self { db, tables, durability })
+        Ok(Self { db, tables, durability, snapshots: RwLock::default() })
     }
 
     fn table(&self, table: Table) -> &Keyspace {
@@ -96,7 +102,7 @@ impl Rows {
         }
         let start = keys::key_of(partition, from);
         let end = keys::after_partition(partition);
-        let snapshot = self.db.snapshot();
+        let (_guard, snapshot) = self.snapshot();
         let range = match end {
             Some(end) => snapshot.range(self.table(table), start..end),
             None => snapshot.range(self.table(table), start..),
@@ -125,7 +131,7 @@ impl Rows {
         from: Vec<u8>,
         limit: usize,
     ) -> Result<Partitions, StoreError> {
-        let snapshot = self.db.snapshot();
+        let (_guard, snapshot) = self.snapshot();
         let mut page = Partitions::default();
         let mut from = Some(from);
         while let Some(start) = from {
@@ -151,8 +157,9 @@ impl Rows {
         now: Timestamp,
     ) -> Result<Expired, StoreError> {
         let mut found = Expired::default();
-        for guard in self.db.snapshot().range(self.table(table), from..) {
-            let (key, bytes) = guard.into_inner().map_err(failed)?;
+        let (_guard, snapshot) = self.snapshot();
+        for row in snapshot.range(self.table(table), from..) {
+            let (key, bytes) = row.into_inner().map_err(failed)?;
             if found.examined == limit {
                 found.next = Some(Bytes::copy_from_slice(&key));
                 break;
@@ -165,20 +172,50 @@ impl Rows {
         Ok(found)
     }
 
-    /// Whether a table holds little but deletions, and can be rid of them.
-    pub(super) fn is_mostly_deletions(&self, table: Table) -> bool {
+    /// Brings deletions to what they delete, so that the space of both comes back. Left to itself fjall moves
+    /// new files of a table in the order of its keys down as they are, past those that tell of deletions, until
+    /// a level holds nothing else; and what was put and deleted before it came to the disk is moved to the last
+    /// level without being merged with anything, stays there, and is read by whoever reads the table.
+    pub(super) fn settle(&self, table: Table, go_on: impl Fn() -> bool) -> Result<(), StoreError> {
         let tree = &self.table(table).tree;
-        let deletions = tree.tombstone_count();
-        deletions >= MANY_DELETIONS
-            && deletions > tree.approximate_len() as u64 / 2
-            && tree.disk_space() <= SOON_REWRITTEN_BYTES
+        let (deletions, rows) = (tree.tombstone_count(), tree.approximate_len() as u64);
+        if deletions < MANY_DELETIONS || !go_on() {
+            return Ok(());
+        }
+        tracing::debug!(table = table.name(), deletions, rows, "deletions are brought to what they delete");
+        if deletions > rows / 2 && tree.disk_space() <= SOON_REWRITTEN_BYTES {
+            return self.table(table).major_compact().map_err(not_settled);
+        }
+        let strategy = Arc::new(
+            Leveled::default()
+                .with_table_target_size(ORDERED_FILE_BYTES)
+                .with_l0_threshold(1)
+                .with_level_ratio_policy(vec![RATIO_WHEN_SETTLING]),
+        );
+        let shape =
+            || (std::array::from_fn::<_, 7, _>(|n| tree.level_table_count(n)), tree.tombstone_count());
+        let mut before = shape();
+        for _ in 0..MOST_STEPS {
+            let unread = self.nobody_reads_before();
+            tree.compact(strategy.clone(), unread).map_err(|e| not_settled(e.into()))?;
+            let after = shape();
+            if after == before || !go_on() {
+                break;
+            }
+            before = after;
+        }
+        Ok(())
     }
 
-    /// Writes a whole table anew, without what was deleted or has expired long ago.
-    pub(super) fn rewrite(&self, table: Table) -> Result<(), StoreError> {
-        self.table(table)
-            .major_compact()
-            .map_err(|e| StoreError::Damaged(format!("a compaction failed: {e}")))
+    /// A sequence number that no snapshot is older than, now or later: what it hides is needed by nobody.
+    fn nobody_reads_before(&self) -> u64 {
+        let _nobody = self.snapshots.write().unwrap_or_else(PoisonError::into_inner);
+        self.db.visible_seqno().saturating_sub(1)
+    }
+
+    fn snapshot(&self) -> (RwLockReadGuard<'_, ()>, fjall::Snapshot) {
+        let guard = self.snapshots.read().unwrap_or_else(PoisonError::into_inner);
+        (guard, self.db.snapshot())
     }
 
     /// Whether the engine has given up: a failed write, fsync, flush or compaction poisons it for good.
@@ -222,7 +259,7 @@ impl Rows {
     /// Rewrites a whole table, as compactions do in the course of time.
     pub(super) fn compact(&self, table: Table) {
         self.flush(table);
-        self.rewrite(table).expect("a compaction");
+        self.table(table).major_compact().expect("a compaction");
     }
 
     pub(super) fn stored(&self, table: Table) -> usize {
@@ -251,6 +288,10 @@ pub(super) struct Expired {
     pub(super) next: Option<Bytes>,
 }
 
+fn not_settled(error: fjall::Error) -> StoreError {
+    StoreError::Damaged(format!("a compaction failed: {error}"))
+}
+
 fn failed(error: fjall::Error) -> StoreError {
     StoreError::Damaged(format!("a read failed: {error}"))
 }
@@ -262,32 +303,61 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_secs(1_000_000);
 
+    fn write(rows: &Rows, batch: &Batch) {
+        let mut change = Change::new(rows);
+        assert_eq!(change.add(batch, NOW), Ok(true));
+        rows.commit(change).unwrap();
+    }
+
+    fn numbered(table: Table, n: u64) -> RowKey {
+        RowKey::new(table, "p", n.to_be_bytes().to_vec())
+    }
+
+    /// Puts rows, or deletes them, as many at a time as may be.
+    fn change_all(rows: &Rows, table: Table, numbers: std::ops::Range<u64>, there: bool) {
+        let numbers: Vec<u64> = numbers.collect();
+        for numbers in numbers.chunks(MAX_BATCH_OPS) {
+            let mut batch = Batch::default();
+            for n in numbers {
+                match there {
+                    true => batch.put(numbered(table, *n), "v", None),
+                    false => batch.delete(numbered(table, *n)),
+                }
+            }
+            write(rows, &batch);
+        }
+    }
+
     #[test]
-    fn a_table_that_holds_little_but_deletions_can_be_rid_of_them() {
+    fn a_table_that_holds_little_but_deletions_is_rid_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let rows = Rows::open(folder.path(), &Options::default(), &Arc::default()).unwrap();
-        let key = |n: u64| RowKey::new(Table::Jobs, "p", n.to_be_bytes().to_vec());
-        let write = |batch: &Batch| {
-            let mut change = Change::new(&rows);
-            assert_eq!(change.add(batch, NOW), Ok(true));
-            rows.commit(change).unwrap();
-        };
-        let numbers: Vec<u64> = (0..MANY_DELETIONS).collect();
-        for numbers in numbers.chunks(MAX_BATCH_OPS) {
-            let (mut there, mut gone) = (Batch::default(), Batch::default());
-            numbers.iter().for_each(|n| there.put(key(*n), "v", None));
-            write(&there);
-            numbers.iter().for_each(|n| gone.delete(key(*n)));
-            write(&gone);
+        for there in [true, false] {
+            change_all(&rows, Table::Jobs, 0..MANY_DELETIONS, there);
         }
-        let mut kept = Batch::default();
-        kept.put(key(MANY_DELETIONS), "v", None);
-        write(&kept);
+        change_all(&rows, Table::Jobs, MANY_DELETIONS..MANY_DELETIONS + 1, true);
         rows.flush(Table::Jobs);
-        assert!(rows.is_mostly_deletions(Table::Jobs));
-        rows.rewrite(Table::Jobs).unwrap();
-        assert!(!rows.is_mostly_deletions(Table::Jobs));
+        assert!(rows.stored(Table::Jobs) as u64 > MANY_DELETIONS);
+        rows.settle(Table::Jobs, || false).unwrap();
+        assert!(rows.stored(Table::Jobs) as u64 > MANY_DELETIONS, "who is to end does not begin it");
+        rows.settle(Table::Jobs, || true).unwrap();
         assert_eq!(rows.stored(Table::Jobs), 1);
-        assert!(rows.get(&key(MANY_DELETIONS), NOW).unwrap().is_some());
+        assert!(rows.get(&numbered(Table::Jobs, MANY_DELETIONS), NOW).unwrap().is_some());
+    }
+
+    #[test]
+    fn deletions_are_brought_to_what_they_delete() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(folder.path(), &Options::default(), &Arc::default()).unwrap();
+        // A last level, then deletions of a part of it in files of their own.
+        change_all(&rows, Table::Events, 0..3 * MANY_DELETIONS, true);
+        rows.compact(Table::Events);
+        change_all(&rows, Table::Events, 0..MANY_DELETIONS, false);
+        rows.flush(Table::Events);
+        rows.settle(Table::Events, || true).unwrap();
+        assert_eq!(rows.stored(Table::Events) as u64, 2 * MANY_DELETIONS);
+        for (n, there) in [(0, false), (MANY_DELETIONS, true), (3 * MANY_DELETIONS - 1, true)] {
+            assert_eq!(rows.get(&numbered(Table::Events, n), NOW).unwrap().is_some(), there, "{n}");
+        }
     }
 }
