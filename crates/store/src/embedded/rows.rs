@@ -360,4 +360,35 @@ mod tests {
             assert_eq!(rows.get(&numbered(Table::Events, n), NOW).unwrap().is_some(), there, "{n}");
         }
     }
+
+    /// What a reader began to read stays whole, however often it is written anew meanwhile.
+    #[test]
+    fn who_reads_meanwhile_misses_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let rows = Rows::open(folder.path(), &Options::default(), &Arc::default()).unwrap();
+        let kept = 2 * MANY_DELETIONS..2 * MANY_DELETIONS + 1_000;
+        change_all(&rows, Table::Events, kept.clone(), true);
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| {
+                let mut read = 0;
+                while read == 0 || !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let from = kept.start.to_be_bytes();
+                    let page = rows.scan(Table::Events, b"p", &from, 2_000, NOW).unwrap();
+                    assert_eq!(page.rows.len(), 1_000);
+                    read += 1;
+                }
+            });
+            for _ in 0..3 {
+                for there in [true, false] {
+                    change_all(&rows, Table::Events, 0..MANY_DELETIONS, there);
+                    change_all(&rows, Table::Events, kept.clone(), true);
+                    rows.flush(Table::Events);
+                }
+                rows.settle(Table::Events, || true).unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            reader.join().unwrap();
+        });
+    }
 }
