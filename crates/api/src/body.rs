@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -20,11 +21,7 @@ pub(crate) enum BodyError {
 }
 
 /// The body, un-gzipped if it says so, at most `limit` bytes before and after.
-pub(crate) async fn read<B>(headers: &HeaderMap, body: B, limit: usize) -> Result<Bytes, BodyError>
-where
-    B: axum::body::HttpBody<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+pub(crate) async fn read(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, BodyError> {
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, limit).collect());
     let collected = collected.await.map_err(|_| BodyError::TooSlow)?.map_err(|e| {
         if e.downcast_ref::<LengthLimitError>().is_some() {
@@ -84,8 +81,6 @@ pub(crate) fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
-
     use super::*;
 
     fn gzip_headers() -> HeaderMap {

@@ -27,7 +27,7 @@ use http::{Method, StatusCode, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 pub use counters::{Pushes, Sends, SendsSnapshot};
-pub use v1::send::{project_of_send, send_now};
+pub use v1::send::send_now;
 pub use webpush::PushService;
 
 /// Tells the time.

@@ -20,16 +20,7 @@ const AGED_TOGETHER: usize = 500;
 impl Dispatcher {
     /// Does what has become due; once a second is often enough. A failure leaves it for the next time.
     pub async fn tidy(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.tidy_up(false, now).await
-    }
-
-    /// Does what could wait, too: the process is to end.
-    pub async fn tidy_for_good(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.tidy_up(true, now).await
-    }
-
-    async fn tidy_up(&self, all: bool, now: Timestamp) -> Result<(), StoreError> {
-        let later = self.traces.write_later(&self.store, all, now).await;
+        let later = self.traces.write_later(&self.store, false, now).await;
         let piles = self.settle_piles(now).await;
         for bucket in self.fanouts.buckets.all() {
             self.save(&bucket, now).await?;
@@ -44,12 +35,18 @@ impl Dispatcher {
         later.and(piles)
     }
 
+    /// Does what could wait, too: the process is to end.
+    pub async fn tidy_for_good(&self, now: Timestamp) -> Result<(), StoreError> {
+        let later = self.traces.write_later(&self.store, true, now).await;
+        self.tidy(now).await.and(later)
+    }
+
     /// Writes what the rows of a bucket's sets do not say yet.
     pub(crate) async fn save(&self, bucket: &Bucket, now: Timestamp) -> Result<(), StoreError> {
         let mut full = true;
         while full {
-            let mut ended = Vec::new();
-            full = self.save_some(bucket, &mut ended, now).await?;
+            let ended;
+            (full, ended) = self.save_some(bucket, now).await?;
             for fanout in ended {
                 self.traces.ended_for_all(&self.store, fanout.id, now).await;
             }
@@ -57,20 +54,20 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// Says whether there may be more. `ended`: messages that nobody waits for any more.
+    /// Says whether there may be more, and which messages nobody waits for any more.
     async fn save_some(
         &self,
         bucket: &Bucket,
-        ended: &mut Vec<Arc<FanOut>>,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<(bool, Vec<Arc<FanOut>>), StoreError> {
         let _rows = bucket.rows.lock().await;
         self.read_ends(bucket, now).await?;
         let mut batch = Batch::default();
         let saved = bucket.save(&mut batch, SAVED_TOGETHER, &self.traces, now);
         if batch.ops.is_empty() {
-            return Ok(false);
+            return Ok((false, Vec::new()));
         }
+        let mut ended = Vec::new();
         let full = batch.ops.len() >= SAVED_TOGETHER;
         for fanout in saved.over.iter().filter(|fanout| fanout.release()) {
             batch.delete(bodies::key(fanout.id));
@@ -84,7 +81,7 @@ impl Dispatcher {
                 return Err(e);
             }
         }
-        Ok(full)
+        Ok((full, ended))
     }
 
     async fn keep_within_bounds(&self, now: Timestamp) -> Result<(), StoreError> {

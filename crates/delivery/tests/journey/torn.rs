@@ -38,6 +38,22 @@ async fn half(world: &World, change: impl Fn(&mut Batch), in_set: bool) {
     assert!(world.store.write(batch, NOW).await.unwrap());
 }
 
+/// Where somebody is about to join the topic, or is in it and about to leave.
+async fn torn_world_before(join: bool) -> (World, String) {
+    let (world, token) = torn_world().await;
+    if !join {
+        world.join(APP.slot, "news").await;
+    }
+    (world, token)
+}
+
+fn change(join: bool) -> impl Fn(&mut Batch) {
+    move |batch| match join {
+        true => members::join(batch, APP, &news(), NOW),
+        false => members::leave(batch, APP, &news()),
+    }
+}
+
 /// How many get a message to the topic.
 async fn reached(world: &World) -> usize {
     let before = world.pending(device(7), 100).await.len();
@@ -77,15 +93,8 @@ async fn no_row_is_written_before_its_id_is_covered() {
 async fn who_asks_again_is_in_a_topic_or_out_of_it_whatever_a_crash_left() {
     for join in [true, false] {
         for in_set in [true, false] {
-            let (world, token) = torn_world().await;
-            if !join {
-                world.join(APP.slot, "news").await;
-            }
-            let change = |batch: &mut Batch| match join {
-                true => members::join(batch, APP, &news(), NOW),
-                false => members::leave(batch, APP, &news()),
-            };
-            half(&world, change, in_set).await;
+            let (world, token) = torn_world_before(join).await;
+            half(&world, change(join), in_set).await;
             let tokens = [token];
             let done = match join {
                 true => world.dispatcher.subscribe(PROJECT, &news(), &tokens, NOW).await,
@@ -103,17 +112,10 @@ async fn who_asks_again_is_in_a_topic_or_out_of_it_whatever_a_crash_left() {
 #[tokio::test]
 async fn who_asks_again_is_where_the_rows_say_though_they_came_late() {
     for join in [true, false] {
-        let (world, token) = torn_world().await;
-        if !join {
-            world.join(APP.slot, "news").await;
-        }
-        let change = |batch: &mut Batch| match join {
-            true => members::join(batch, APP, &news(), NOW),
-            false => members::leave(batch, APP, &news()),
-        };
-        half(&world, change, false).await;
+        let (world, token) = torn_world_before(join).await;
+        half(&world, change(join), false).await;
         assert_eq!(reached(&world).await, usize::from(!join), "as the set was");
-        half(&world, change, true).await;
+        half(&world, change(join), true).await;
         let done = match join {
             true => world.dispatcher.subscribe_one(APP, &news(), NOW).await,
             false => world.dispatcher.unsubscribe(PROJECT, &news(), &[token], NOW).await.map(|_| true),

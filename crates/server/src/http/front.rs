@@ -5,13 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
 use axum::response::Response;
-use cresset_api::{Api, project_of_send, send_now};
+use cresset_api::{Api, send_now};
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
-use crate::metrics::requests::Requests;
+use crate::metrics::requests::{Requests, SEND};
 
 /// Sends are answered by themselves, everything else by its route.
 #[derive(Clone)]
@@ -30,12 +31,14 @@ impl Front {
 
     /// One box for all of it: the library would move it about otherwise.
     pub(crate) fn answer(&self, request: hyper::Request<Incoming>) -> Answer {
-        match &self.sends {
-            Some((api, requests)) if project_of_send(request.method(), request.uri()).is_some() => {
-                let (api, requests) = (api.clone(), requests.clone());
-                Box::pin(async move { Ok(requests.count_send(send_now(api, request)).await) })
+        let request = request.map(Body::new);
+        let Some((api, requests)) = &self.sends else { return Box::pin(self.router.call(request)) };
+        match send_now(api, request) {
+            Ok(answer) => {
+                let requests = requests.clone();
+                Box::pin(async move { Ok(requests.timed(SEND, answer).await) })
             }
-            _ => Box::pin(self.router.call(request)),
+            Err(request) => Box::pin(self.router.call(request)),
         }
     }
 }

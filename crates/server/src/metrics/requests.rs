@@ -37,7 +37,7 @@ const STATUSES: [(u16, &str); 19] = [
     (503, "503"),
 ];
 
-const SEND: &str = "messages.send";
+pub(crate) const SEND: &str = "messages.send";
 
 /// Methods by the templates of their paths, the first that fits; an empty HTTP method is any.
 const METHODS: [(&str, &str, &str); 43] = [
@@ -137,11 +137,11 @@ impl Requests {
         line.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// Counts a send that passes no router.
-    pub(crate) async fn count_send(&self, answer: impl Future<Output = Response>) -> Response {
+    /// Counts an answer, and how long it took.
+    pub(crate) async fn timed(&self, method: &str, answer: impl Future<Output = Response>) -> Response {
         let begun = Instant::now();
         let response = answer.await;
-        self.count(SEND, response.status().as_u16(), begun.elapsed());
+        self.count(method, response.status().as_u16(), begun.elapsed());
         response
     }
 
@@ -192,10 +192,7 @@ pub(crate) async fn count(
 ) -> Response {
     let template = request.extensions().get::<MatchedPath>();
     let method = template.map_or(OTHER, |template| name_of(request.method(), template.as_str()));
-    let begun = Instant::now();
-    let response = next.run(request).await;
-    requests.count(method, response.status().as_u16(), begun.elapsed());
-    response
+    requests.timed(method, next.run(request)).await
 }
 
 #[cfg(test)]
